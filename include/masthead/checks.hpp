@@ -1,0 +1,184 @@
+#pragma once
+/// The checks of what a caller hands in. Each returns the first rule that is broken, with the argument's name
+/// and value, or nothing; none touches the memory behind a pointer, so they run without a GPU.
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <sstream>
+#include <string>
+
+#include "masthead/parameters.hpp"
+
+namespace masthead::inline v0 {
+
+/// Why a call is refused.
+using Reason = std::optional<Error>;
+
+/// Throws the reason, if there is one.
+inline void require(const Reason& reason) {
+  if (reason) throw *reason;
+}
+
+/// a * b * c, or nothing when it does not fit (all factors are sizes, so not negative).
+constexpr std::optional<std::int64_t> checked_product(std::int64_t a, std::int64_t b, std::int64_t c = 1) {
+  std::int64_t ab = 0, abc = 0;
+  if (__builtin_mul_overflow(a, b, &ab) || __builtin_mul_overflow(ab, c, &abc)) return std::nullopt;
+  return abc;
+}
+
+namespace detail {
+
+inline std::string address(const void* pointer) {
+  std::ostringstream out;
+  out << pointer;
+  return out.str();
+}
+
+inline std::string shape(std::int64_t rows, std::int64_t columns) {
+  return "(" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
+}
+
+inline Reason check_pointer(const std::string& name, const void* data, Dtype dtype) {
+  if (data == nullptr) return Error(name + ".data", "null", "must point to the elements");
+  if (reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(size_of(dtype)) != 0) {
+    return Error(name + ".data", address(data),
+                 "must be aligned to its element size of " + std::to_string(size_of(dtype)) + " bytes");
+  }
+  return {};
+}
+
+/// First byte past the view's last element.
+template <class T>
+const char* end_of(const Matrix<T>& m) {
+  return reinterpret_cast<const char*>(m.data + (m.rows - 1) * m.row_stride + m.columns);
+}
+
+template <class T, class U>
+bool overlap(const Matrix<T>& a, const Matrix<U>& b) {
+  return reinterpret_cast<const char*>(a.data) < end_of(b) &&
+         reinterpret_cast<const char*>(b.data) < end_of(a);
+}
+
+}  // namespace detail
+
+/// A matrix: non-null, element-aligned, sizes of at least 1, stride of at least a row, an extent that fits.
+template <class T>
+Reason check_matrix(const std::string& name, const Matrix<T>& m) {
+  if (m.rows < 1) return Error(name + ".rows", m.rows, "must be at least 1");
+  if (m.columns < 1) return Error(name + ".columns", m.columns, "must be at least 1");
+  if (m.row_stride < m.columns) {
+    return Error(name + ".row_stride", m.row_stride,
+                 "must be at least its number of columns, " + std::to_string(m.columns));
+  }
+  if (!checked_product(m.rows, m.row_stride, size_of(dtype_of<T>))) {
+    return Error(name + ".rows * row_stride", std::to_string(m.rows) + " * " + std::to_string(m.row_stride),
+                 "its size in bytes must fit in 63 bits");
+  }
+  return detail::check_pointer(name, m.data, dtype_of<T>);
+}
+
+/// A vector that is absent (where `optional`), or has one of the allowed sizes.
+template <class Void>
+Reason check_vector(const std::string& name, const BasicVector<Void>& v, bool optional,
+                    std::initializer_list<std::int64_t> sizes) {
+  if (!v.present()) {
+    if (optional) return {};
+    return Error(name + ".data", "null", "must point to the elements");
+  }
+  std::string allowed;
+  bool fits = false;
+  for (const std::int64_t size : sizes) {
+    fits = fits || v.size == size;
+    allowed += (allowed.empty() ? "" : " or ") + std::to_string(size);
+  }
+  if (!fits) return Error(name + ".size", v.size, "must be " + allowed);
+  return detail::check_pointer(name, v.data, v.dtype);
+}
+
+template <class T>
+Reason check(const Parameters<T>& p, Mode mode) {
+  if (Reason reason = check_matrix("weight", p.weight)) return reason;
+  const std::int64_t n = p.out_features();
+  const bool statistics_optional = mode == Mode::training;
+  if (Reason reason = check_vector("bias", p.bias, true, {n})) return reason;
+  if (Reason reason = check_vector("gamma", p.gamma, true, {n})) return reason;
+  if (Reason reason = check_vector("beta", p.beta, true, {n})) return reason;
+  if (Reason reason = check_vector("running_mean", p.running_mean, statistics_optional, {n})) return reason;
+  if (Reason reason = check_vector("running_var", p.running_var, statistics_optional, {n})) return reason;
+  if (Reason reason = check_vector("scale", p.scale, true, {1, n})) return reason;
+  if (!(p.epsilon >= 0)) return Error("epsilon", std::to_string(p.epsilon), "must be at least 0");
+  return {};
+}
+
+template <class T, class U>
+Reason check(const HeadArguments<T, U>& arguments, Mode mode) {
+  const auto& [x, p, y, output] = arguments;
+  if (Reason reason = check(p, mode)) return reason;
+  if (Reason reason = check_matrix("x", x)) return reason;
+  if (Reason reason = check_matrix("y", y)) return reason;
+  if (x.columns != p.in_features()) {
+    return Error("x.columns", x.columns, "must equal weight.columns, " + std::to_string(p.in_features()));
+  }
+  if (y.rows != x.rows || y.columns != p.out_features()) {
+    return Error("y.shape", detail::shape(y.rows, y.columns),
+                 "must be (x.rows, weight.rows), " + detail::shape(x.rows, p.out_features()));
+  }
+  if (detail::overlap(y, x)) return Error("y.data", detail::address(y.data), "must not overlap x");
+  if (detail::overlap(y, p.weight))
+    return Error("y.data", detail::address(y.data), "must not overlap weight");
+  if (mode == Mode::training && x.rows < 2) {
+    return Error("x.rows", x.rows, "training mode needs more than 1 value per feature");
+  }
+  return {};
+}
+
+inline Reason check(const RunningStatistics& running, std::int64_t out_features) {
+  if (running.mean.present() != running.var.present()) {
+    return Error("running.mean, running.var", running.mean.present() ? "only mean" : "only var",
+                 "must be given together or not at all");
+  }
+  if (Reason reason = check_vector("running.mean", running.mean, true, {out_features})) return reason;
+  if (Reason reason = check_vector("running.var", running.var, true, {out_features})) return reason;
+  if (running.mean.present() && !running.momentum && running.batches_tracked == nullptr) {
+    return Error("running.batches_tracked", "null", "a cumulative average (momentum = nullopt) needs it");
+  }
+  if (running.momentum && !(*running.momentum >= 0 && *running.momentum <= 1)) {
+    return Error("running.momentum", std::to_string(*running.momentum), "must be in [0, 1]");
+  }
+  return {};
+}
+
+/// scale_softmax: y may be exactly x (in place), else they must not overlap.
+template <class T, class U>
+Reason check_scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Matrix<U>& y) {
+  if (Reason reason = check_matrix("x", x)) return reason;
+  if (Reason reason = check_vector("scale", scale, true, {1, x.columns})) return reason;
+  if (Reason reason = check_matrix("y", y)) return reason;
+  if (y.rows != x.rows || y.columns != x.columns) {
+    return Error("y.shape", detail::shape(y.rows, y.columns),
+                 "must be that of x, " + detail::shape(x.rows, x.columns));
+  }
+  const bool in_place = static_cast<const void*>(x.data) == static_cast<const void*>(y.data) &&
+                        dtype_of<T> == dtype_of<U> && x.row_stride == y.row_stride;
+  if (!in_place && detail::overlap(y, x)) {
+    return Error("y.data", detail::address(y.data),
+                 "must be x itself (same dtype and stride) or not overlap it");
+  }
+  return {};
+}
+
+inline Reason check_workspace(const Workspace& workspace, std::int64_t needed) {
+  if (workspace.bytes < needed) {
+    return Error("workspace.bytes", workspace.bytes, "must be at least " + std::to_string(needed));
+  }
+  if (needed > 0 && workspace.data == nullptr) {
+    return Error("workspace.data", "null", "must point to workspace.bytes of memory");
+  }
+  if (reinterpret_cast<std::uintptr_t>(workspace.data) % 256 != 0) {
+    return Error("workspace.data", detail::address(workspace.data), "must be aligned to 256 bytes");
+  }
+  return {};
+}
+
+}  // namespace masthead::inline v0

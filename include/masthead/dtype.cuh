@@ -1,0 +1,42 @@
+#pragma once
+/// CUDA's 16-bit types beside dtype.hpp's: traits and conversions that work under PyTorch's `__CUDA_NO_*`
+/// macros.
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "masthead/dtype.hpp"
+
+namespace masthead::inline v0 {
+
+template <>
+struct DtypeOf<__half> : std::integral_constant<Dtype, Dtype::f16> {};
+template <>
+struct DtypeOf<__nv_bfloat16> : std::integral_constant<Dtype, Dtype::bf16> {};
+
+/// The type kernels use for a dtype.
+template <Dtype dtype>
+using DeviceElement =
+    std::conditional_t<dtype == Dtype::f64, double,
+                       std::conditional_t<dtype == Dtype::f32, float,
+                                          std::conditional_t<dtype == Dtype::f16, __half, __nv_bfloat16>>>;
+
+/// Exact widening of an element to its accumulator type, and rounding to nearest even on the way back.
+// Spelt with intrinsics: static_cast<float>(__half) does not compile under __CUDA_NO_HALF_CONVERSIONS__.
+MASTHEAD_HOST_DEVICE double widen(double value) { return value; }
+MASTHEAD_HOST_DEVICE float widen(float value) { return value; }
+MASTHEAD_HOST_DEVICE float widen(__half value) { return __half2float(value); }
+MASTHEAD_HOST_DEVICE float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
+
+template <class To, class From>
+MASTHEAD_HOST_DEVICE To narrow(From value) {
+  if constexpr (dtype_of<To> == Dtype::f16) {
+    return __float2half_rn(static_cast<float>(value));
+  } else if constexpr (dtype_of<To> == Dtype::bf16) {
+    return __float2bfloat16_rn(static_cast<float>(value));
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+}  // namespace masthead::inline v0

@@ -1,0 +1,98 @@
+#pragma once
+/// Element types as data (`Dtype`), the precisions a head can run in, and 16-bit storage types for plain C++.
+
+#include <cstdint>
+#include <ostream>
+#include <string_view>
+#include <type_traits>
+
+#include "masthead/config.hpp"
+
+namespace masthead::inline v0 {
+
+/// Storage type of a tensor's elements.
+enum class Dtype : std::uint8_t { f64, f32, f16, bf16 };
+
+/// How a head computes: the operands' dtype and what happens between operand and accumulator.
+enum class Precision : std::uint8_t {
+  fp64,       ///< double operands, double accumulation
+  fp32_ieee,  ///< float operands, fp32 FMA accumulation in ascending k
+  fp32,       ///< float operands at fp32 accuracy by the fastest engine there is; today `fp32_ieee`
+  bf16,       ///< bfloat16 operands, fp32 accumulation
+  fp16,       ///< IEEE half operands, fp32 accumulation
+};
+
+/// IEEE binary16 and bfloat16 as bits, for code that is compiled without the CUDA toolkit. Layout-compatible
+/// with `__half` and `__nv_bfloat16`; conversions are in numeric/rounding.hpp.
+struct Half {
+  std::uint16_t bits;
+  friend constexpr bool operator==(Half, Half) = default;  // compares bits: -0 != +0, NaN == the same NaN
+};
+struct BFloat16 {
+  std::uint16_t bits;
+  friend constexpr bool operator==(BFloat16, BFloat16) = default;
+};
+
+constexpr std::int64_t size_of(Dtype dtype) { return dtype == Dtype::f64 ? 8 : dtype == Dtype::f32 ? 4 : 2; }
+
+constexpr std::string_view name(Dtype dtype) {
+  constexpr std::string_view names[] = {"f64", "f32", "f16", "bf16"};
+  return names[static_cast<int>(dtype)];
+}
+
+constexpr std::string_view name(Precision precision) {
+  constexpr std::string_view names[] = {"fp64", "fp32_ieee", "fp32", "bf16", "fp16"};
+  return names[static_cast<int>(precision)];
+}
+
+inline std::ostream& operator<<(std::ostream& out, Dtype dtype) { return out << name(dtype); }
+inline std::ostream& operator<<(std::ostream& out, Precision precision) { return out << name(precision); }
+
+/// The dtype of x and of the weight in `precision`.
+constexpr Dtype operand_dtype(Precision precision) {
+  switch (precision) {
+    case Precision::fp64:
+      return Dtype::f64;
+    case Precision::bf16:
+      return Dtype::bf16;
+    case Precision::fp16:
+      return Dtype::f16;
+    default:
+      return Dtype::f32;
+  }
+}
+
+/// The dtype sums are kept in: double for double operands, float for all others.
+constexpr Dtype accumulator_dtype(Dtype dtype) { return dtype == Dtype::f64 ? Dtype::f64 : Dtype::f32; }
+
+/// `dtype_of<T>` maps an element type to its `Dtype`; dtype.cuh adds `__half` and `__nv_bfloat16`.
+template <class T>
+struct DtypeOf {};
+template <>
+struct DtypeOf<double> : std::integral_constant<Dtype, Dtype::f64> {};
+template <>
+struct DtypeOf<float> : std::integral_constant<Dtype, Dtype::f32> {};
+template <>
+struct DtypeOf<Half> : std::integral_constant<Dtype, Dtype::f16> {};
+template <>
+struct DtypeOf<BFloat16> : std::integral_constant<Dtype, Dtype::bf16> {};
+
+template <class T>
+inline constexpr Dtype dtype_of = DtypeOf<std::remove_cv_t<T>>::value;
+
+template <class T>
+concept Element = requires {
+  DtypeOf<std::remove_cv_t<T>>::value;
+};
+
+/// float or double: what elements of `T` are summed in.
+template <class T>
+using Accumulator = std::conditional_t<dtype_of<T> == Dtype::f64, double, float>;
+
+/// The plain C++ storage type of a dtype. dtype.cuh has `DeviceElement`, which uses CUDA's own 16-bit types.
+template <Dtype dtype>
+using HostElement = std::conditional_t<
+    dtype == Dtype::f64, double,
+    std::conditional_t<dtype == Dtype::f32, float, std::conditional_t<dtype == Dtype::f16, Half, BFloat16>>>;
+
+}  // namespace masthead::inline v0

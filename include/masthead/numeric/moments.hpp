@@ -1,0 +1,51 @@
+#pragma once
+/// Mean and sum of squared deviations of a set, mergeable without cancellation.
+
+#include <cstdint>
+
+#include "masthead/config.hpp"
+
+namespace masthead::inline v0 {
+
+/// Moments of a set of `count` values: their mean and m2 = Σ (value - mean)^2.
+///
+/// Merging uses the pairwise rule of Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance"
+/// (The American Statistician 37, 1983), so E[z^2] - E[z]^2 never appears. Merging is deterministic in a
+/// fixed order; a different order gives other roundings.
+template <class T>
+struct Moments {
+  std::int64_t count = 0;
+  T mean = 0;
+  T m2 = 0;
+
+  MASTHEAD_HOST_DEVICE static Moments of(T value) { return {1, value, T(0)}; }
+
+  /// Divides by n: what BatchNorm normalises a training batch with.
+  MASTHEAD_HOST_DEVICE T biased_variance() const { return m2 / static_cast<T>(count); }
+
+  /// Divides by n - 1: what BatchNorm keeps in running_var.
+  MASTHEAD_HOST_DEVICE T unbiased_variance() const { return m2 / static_cast<T>(count - 1); }
+
+  MASTHEAD_HOST_DEVICE friend Moments merge(const Moments& a, const Moments& b) {
+    if (a.count == 0) return b;
+    if (b.count == 0) return a;
+    const std::int64_t count = a.count + b.count;
+    const T delta = b.mean - a.mean;
+    const T weight = static_cast<T>(b.count) / static_cast<T>(count);
+    return {count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * (static_cast<T>(a.count) * weight)};
+  }
+};
+
+/// Moments of `values[0 .. count)` by two passes over values that are at hand (registers, a cache line).
+template <class T, class Values>
+MASTHEAD_HOST_DEVICE Moments<T> moments_of(const Values& values, int count) {
+  if (count == 0) return {};
+  T sum = 0;
+  for (int i = 0; i < count; ++i) sum += values[i];
+  const T mean = sum / static_cast<T>(count);
+  T m2 = 0;
+  for (int i = 0; i < count; ++i) m2 += (values[i] - mean) * (values[i] - mean);
+  return {count, mean, m2};
+}
+
+}  // namespace masthead::inline v0
