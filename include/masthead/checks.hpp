@@ -36,7 +36,9 @@ inline std::string address(const void* pointer) {
 }
 
 inline std::string shape(std::int64_t rows, std::int64_t columns) {
-  return "(" + std::to_string(rows) + ", " + std::to_string(columns) + ")";
+  std::ostringstream out;
+  out << '(' << rows << ", " << columns << ')';
+  return out.str();
 }
 
 inline Reason check_pointer(const std::string& name, const void* data, Dtype dtype) {
@@ -166,6 +168,18 @@ Reason check_scale_softmax(const Matrix<const T>& x, const ConstVector& scale, c
                  "must be x itself (same dtype and stride) or not overlap it");
   }
   return {};
+}
+
+/// fold_batch_norm: outputs shaped as the parameters; the weight may be folded in place.
+template <class T>
+Reason check_fold_batch_norm(const Parameters<T>& p, const Matrix<T>& weight, const MutableVector& bias) {
+  if (Reason reason = check(p, Mode::eval)) return reason;
+  if (Reason reason = check_matrix("folded weight", weight)) return reason;
+  if (weight.rows != p.weight.rows || weight.columns != p.weight.columns) {
+    return Error("folded weight.shape", detail::shape(weight.rows, weight.columns),
+                 "must be that of weight, " + detail::shape(p.weight.rows, p.weight.columns));
+  }
+  return check_vector("folded bias", bias, false, {p.out_features()});
 }
 
 inline Reason check_workspace(const Workspace& workspace, std::int64_t needed) {

@@ -6,6 +6,7 @@
 #include <cuda_fp16.h>
 
 #include "masthead/dtype.hpp"
+#include "masthead/numeric/rounding.hpp"
 
 namespace masthead::inline v0 {
 
@@ -23,8 +24,6 @@ using DeviceElement =
 
 /// Exact widening of an element to its accumulator type, and rounding to nearest even on the way back.
 // Spelt with intrinsics: static_cast<float>(__half) does not compile under __CUDA_NO_HALF_CONVERSIONS__.
-MASTHEAD_HOST_DEVICE double widen(double value) { return value; }
-MASTHEAD_HOST_DEVICE float widen(float value) { return value; }
 MASTHEAD_HOST_DEVICE float widen(__half value) { return __half2float(value); }
 MASTHEAD_HOST_DEVICE float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
 

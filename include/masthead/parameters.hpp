@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <type_traits>
+#include <utility>
 
 #include "masthead/config.hpp"
 #include "masthead/dtype.hpp"
@@ -48,18 +49,20 @@ struct Matrix {
   std::int64_t row_stride = 0;
 
   constexpr Matrix() = default;
-  constexpr Matrix(T* data_, std::int64_t rows_, std::int64_t columns_)
+  MASTHEAD_HOST_DEVICE constexpr Matrix(T* data_, std::int64_t rows_, std::int64_t columns_)
       : Matrix(data_, rows_, columns_, columns_) {}
-  constexpr Matrix(T* data_, std::int64_t rows_, std::int64_t columns_, std::int64_t row_stride_)
+  MASTHEAD_HOST_DEVICE constexpr Matrix(T* data_, std::int64_t rows_, std::int64_t columns_,
+                                        std::int64_t row_stride_)
       : data(data_), rows(rows_), columns(columns_), row_stride(row_stride_) {}
 
   /// A mutable view serves wherever a read-only one is asked for.
-  constexpr Matrix(const Matrix<std::remove_const_t<T>>& other) requires std::is_const_v<T>
+  template <class U>
+  requires std::is_same_v<const U, T> MASTHEAD_HOST_DEVICE constexpr Matrix(const Matrix<U>& other)
       : Matrix(other.data, other.rows, other.columns, other.row_stride) {}
 
   /// From any rank-2 mdspan over the same elements. Throws Error unless its column stride is 1.
   template <MdspanLike<2> M>
-  requires std::is_convertible_v<typename M::pointer, T*>
+  requires std::is_convertible_v<decltype(std::declval<const M&>().data_handle()), T*>
   constexpr Matrix(const M& m)
       : Matrix(m.data_handle(), static_cast<std::int64_t>(m.extent(0)),
                static_cast<std::int64_t>(m.extent(1)), static_cast<std::int64_t>(m.stride(0))) {
@@ -73,6 +76,8 @@ template <class T>
 Matrix(T*, std::int64_t, std::int64_t) -> Matrix<T>;
 template <class T>
 Matrix(T*, std::int64_t, std::int64_t, std::int64_t) -> Matrix<T>;
+template <MdspanLike<2> M>
+Matrix(const M&) -> Matrix<typename M::element_type>;
 
 /// A contiguous per-feature vector of any dtype, read-only (`Void` = const void) or mutable (void). The dtype
 /// is data, not a template parameter: BatchNorm's vectors are often float beside a 16-bit weight, and a
@@ -87,14 +92,16 @@ struct BasicVector {
   std::int64_t size = 0;
 
   constexpr BasicVector() = default;
-  constexpr BasicVector(Void* data_, Dtype dtype_, std::int64_t size_)
+  MASTHEAD_HOST_DEVICE constexpr BasicVector(Void* data_, Dtype dtype_, std::int64_t size_)
       : data(data_), dtype(dtype_), size(size_) {}
 
   template <Element T>
   requires std::is_convertible_v<T*, Void*>
   constexpr BasicVector(T* data_, std::int64_t size_) : BasicVector(data_, dtype_of<T>, size_) {}
 
-  constexpr BasicVector(const BasicVector<void>& other) requires std::is_const_v<Void>
+  template <class OtherVoid>
+  requires std::is_same_v<const OtherVoid, Void> MASTHEAD_HOST_DEVICE constexpr BasicVector(
+      const BasicVector<OtherVoid>& other)
       : BasicVector(other.data, other.dtype, other.size) {}
 
   /// From any rank-1 mdspan. Throws Error unless its stride is 1.
@@ -107,7 +114,7 @@ struct BasicVector {
     }
   }
 
-  constexpr bool present() const { return data != nullptr || size != 0; }
+  MASTHEAD_HOST_DEVICE constexpr bool present() const { return data != nullptr || size != 0; }
 };
 using ConstVector = BasicVector<const void>;
 using MutableVector = BasicVector<void>;
@@ -124,8 +131,8 @@ struct Parameters {
   ConstVector scale = {};         ///< (1) or (out_features); absent: 1
   double epsilon = 1e-5;          ///< BatchNorm's eps
 
-  std::int64_t in_features() const { return weight.columns; }
-  std::int64_t out_features() const { return weight.rows; }
+  MASTHEAD_HOST_DEVICE constexpr std::int64_t in_features() const { return weight.columns; }
+  MASTHEAD_HOST_DEVICE constexpr std::int64_t out_features() const { return weight.rows; }
 };
 
 /// What training mode updates: running = (1 - factor) * running + factor * batch, with the unbiased variance.
@@ -142,6 +149,10 @@ struct Workspace {
   void* data = nullptr;
   std::int64_t bytes = 0;
 };
+
+/// y is stored as the operands are, or as their accumulator is.
+template <class U, class T>
+concept HeadOutputOf = std::is_same_v<U, T> || std::is_same_v<U, Accumulator<T>>;
 
 /// One forward pass of a head: y = softmax(scale * BatchNorm1d(x weight^T + bias), dim=1).
 template <Element T, Element U>

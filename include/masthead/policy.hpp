@@ -9,20 +9,18 @@
 #include "masthead/config.hpp"
 #include "masthead/dtype.hpp"
 #include "masthead/tile/simt_layout.hpp"
+#include "masthead/tile/sm90_layout.hpp"
+#include "masthead/tile/tile.hpp"
 
 namespace masthead::inline v0 {
 
-/// The outputs (m rows of x by n features) a thread block computes, and the slice of in_features (k) of a
-/// stage.
-struct Tile {
-  int m, n, k;
-  friend constexpr bool operator==(const Tile&, const Tile&) = default;
-};
-
 /// Which instructions multiply.
 enum class Engine : std::uint8_t {
-  simt,  ///< fused multiply-add on the CUDA cores: every dtype, every architecture from sm_75
+  simt,   ///< fused multiply-add on the CUDA cores: every dtype, every architecture from sm_75
+  wgmma,  ///< tensor cores of sm_90, in code compiled for sm_90a, fed by TMA: bf16 and f16
 };
+
+constexpr std::string_view name(Engine engine) { return engine == Engine::simt ? "simt" : "wgmma"; }
 
 /// A policy as data: what `select_policy` returns, what tests and benchmarks print, what kernels are
 /// instantiated by.
@@ -32,6 +30,7 @@ struct PolicySpec {
   int block_threads;  ///< threads in the block
   int stages = 3;     ///< slices of k in flight in shared memory
   Engine engine = Engine::simt;
+  int cluster_m = 1;  ///< blocks of a cluster, stacked along the batch, that share their loads of the weight
 
   friend constexpr bool operator==(const PolicySpec&, const PolicySpec&) = default;
 
@@ -40,16 +39,21 @@ struct PolicySpec {
   constexpr int row_bytes() const { return tile.k * element_bytes(); }
   constexpr int vectors_per_row() const { return row_bytes() / 16; }
   constexpr int stage_bytes() const { return (tile.m + tile.n) * simt_row_pitch_bytes(row_bytes()); }
-  constexpr int shared_bytes() const { return stages * stage_bytes(); }
+  constexpr int shared_bytes() const {
+    return engine == Engine::wgmma ? sm90().shared_bytes() : stages * stage_bytes();
+  }
   constexpr SimtLayout layout() const { return SimtLayout::of(tile.m, tile.n, block_threads / 32); }
+  MASTHEAD_HOST_DEVICE constexpr Sm90Layout sm90() const { return {dtype, tile, stages, cluster_m}; }
 
   friend std::ostream& operator<<(std::ostream& out, const PolicySpec& p) {
-    return out << "simt_" << p.dtype << '_' << p.tile.m << 'x' << p.tile.n << 'x' << p.tile.k << "_t"
-               << p.block_threads << "_s" << p.stages;
+    out << name(p.engine) << '_' << p.dtype << '_' << p.tile.m << 'x' << p.tile.n << 'x' << p.tile.k << "_t"
+        << p.block_threads << "_s" << p.stages;
+    return p.cluster_m == 1 ? out : out << "_c" << p.cluster_m;
   }
 };
 
-/// The name of a policy in tests, benchmarks and errors, e.g. "simt_f32_128x128x16_t256_s3".
+/// The name of a policy in tests, benchmarks and errors, e.g. "simt_f32_128x128x16_t256_s3" or
+/// "wgmma_bf16_128x256x64_t384_s3_c2".
 inline std::string to_string(const PolicySpec& policy) {
   std::ostringstream out;
   out << policy;
@@ -68,22 +72,55 @@ constexpr bool block_is_whole_warps(const PolicySpec& p) {
 }
 constexpr bool tile_is_positive(const PolicySpec& p) { return p.tile.m > 0 && p.tile.n > 0 && p.tile.k > 0; }
 constexpr bool stages_in_range(const PolicySpec& p) { return p.stages >= 2 && p.stages <= 8; }
-constexpr bool row_is_free_of_bank_conflicts(const PolicySpec& p) { return p.row_bytes() % 32 == 0; }
-constexpr bool tile_splits_over_warps(const PolicySpec& p) { return p.layout().warps_m != 0; }
+constexpr bool stages_fit_shared_memory(const PolicySpec& p) { return p.shared_bytes() <= max_shared_bytes; }
+
+// The SIMT engine's.
+constexpr bool row_is_free_of_bank_conflicts(const PolicySpec& p) {
+  return p.engine != Engine::simt || p.row_bytes() % 32 == 0;
+}
+constexpr bool tile_splits_over_warps(const PolicySpec& p) {
+  return p.engine != Engine::simt || p.layout().warps_m != 0;
+}
 constexpr bool tile_copies_evenly(const PolicySpec& p) {
+  if (p.engine != Engine::simt) return true;
   if (p.vectors_per_row() == 0 || p.block_threads % p.vectors_per_row() != 0) return false;
   const int rows = p.block_threads / p.vectors_per_row();
   return p.tile.m % rows == 0 && p.tile.n % rows == 0;
 }
 constexpr bool accumulators_fit_registers(const PolicySpec& p) {
-  return p.layout().thread_m * p.layout().thread_n * p.accumulator_bytes() <= 128 * 4;
+  return p.engine != Engine::simt ||
+         p.layout().thread_m * p.layout().thread_n * p.accumulator_bytes() <= 128 * 4;
 }
-constexpr bool stages_fit_shared_memory(const PolicySpec& p) { return p.shared_bytes() <= max_shared_bytes; }
+constexpr bool blocks_stand_alone(const PolicySpec& p) {
+  return p.engine != Engine::simt || p.cluster_m == 1;
+}
+
+// The wgmma engine's.
+constexpr bool dtype_has_wgmma(const PolicySpec& p) {
+  return p.engine != Engine::wgmma || p.dtype == Dtype::bf16 || p.dtype == Dtype::f16;
+}
+constexpr bool tile_is_one_or_two_warpgroups(const PolicySpec& p) {
+  return p.engine != Engine::wgmma || p.tile.m == 64 || p.tile.m == 128;
+}
+constexpr bool block_has_a_producer(const PolicySpec& p) {
+  return p.engine != Engine::wgmma || p.block_threads == p.sm90().block_threads();
+}
+constexpr bool tile_n_has_instruction(const PolicySpec& p) {
+  return p.engine != Engine::wgmma || p.tile.n == 128 || p.tile.n == 256;
+}
+constexpr bool row_is_one_swizzled_row(const PolicySpec& p) {
+  return p.engine != Engine::wgmma || p.row_bytes() == swizzle_row_bytes;
+}
+constexpr bool cluster_splits_weight(const PolicySpec& p) {
+  return p.engine != Engine::wgmma || p.cluster_m == 1 || p.cluster_m == 2 || p.cluster_m == 4;
+}
 
 constexpr bool all(const PolicySpec& p) {
   return block_is_whole_warps(p) && tile_is_positive(p) && stages_in_range(p) &&
-         row_is_free_of_bank_conflicts(p) && tile_splits_over_warps(p) && tile_copies_evenly(p) &&
-         accumulators_fit_registers(p) && stages_fit_shared_memory(p);
+         stages_fit_shared_memory(p) && row_is_free_of_bank_conflicts(p) && tile_splits_over_warps(p) &&
+         tile_copies_evenly(p) && accumulators_fit_registers(p) && blocks_stand_alone(p) &&
+         dtype_has_wgmma(p) && tile_is_one_or_two_warpgroups(p) && block_has_a_producer(p) &&
+         tile_n_has_instruction(p) && row_is_one_swizzled_row(p) && cluster_splits_weight(p);
 }
 
 }  // namespace constraint
@@ -92,9 +129,11 @@ constexpr bool all(const PolicySpec& p) {
 /// the compiler's first line says which and why.
 ///
 ///     using MyPolicy = Policy<Dtype::f32, Tile{.m = 128, .n = 128, .k = 16}, 256>;
-template <Dtype dtype, Tile tile, int block_threads, int stages = 3, Engine engine = Engine::simt>
+///     using MyHopperPolicy = Policy<Dtype::bf16, Tile{.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma>;
+template <Dtype dtype, Tile tile, int block_threads, int stages = 3, Engine engine = Engine::simt,
+          int cluster_m = engine == Engine::wgmma ? 2 : 1>
 struct Policy {
-  static constexpr PolicySpec spec{dtype, tile, block_threads, stages, engine};
+  static constexpr PolicySpec spec{dtype, tile, block_threads, stages, engine, cluster_m};
 
   static_assert(constraint::block_is_whole_warps(spec),
                 "masthead::Policy: block_threads must be a multiple of 32 between 32 and 1024");
@@ -118,38 +157,100 @@ struct Policy {
                 "registers");
   static_assert(constraint::stages_fit_shared_memory(spec),
                 "masthead::Policy: the stages must fit in 227 KB of shared memory");
+  static_assert(constraint::blocks_stand_alone(spec),
+                "masthead::Policy: cluster_m must be 1 in a SIMT policy");
+  static_assert(constraint::dtype_has_wgmma(spec), "masthead::Policy: wgmma multiplies bf16 and f16");
+  static_assert(constraint::tile_is_one_or_two_warpgroups(spec),
+                "masthead::Policy: tile.m must be 64 or 128 with wgmma, one or two consumer warpgroups");
+  static_assert(
+      constraint::block_has_a_producer(spec),
+      "masthead::Policy: block_threads must be 128 + 2 * tile.m with wgmma, a producer warpgroup beside "
+      "the consumers");
+  static_assert(constraint::tile_n_has_instruction(spec),
+                "masthead::Policy: tile.n must be 128 or 256 with wgmma");
+  static_assert(constraint::row_is_one_swizzled_row(spec),
+                "masthead::Policy: tile.k must span 128 bytes with wgmma, one row of the 128-byte swizzle");
+  static_assert(constraint::cluster_splits_weight(spec),
+                "masthead::Policy: cluster_m must be 1, 2 or 4 with wgmma");
 };
 
 /// `Policy` from a value, for code that computes one.
 template <PolicySpec spec>
-using PolicyFor = Policy<spec.dtype, spec.tile, spec.block_threads, spec.stages, spec.engine>;
+using PolicyFor = Policy<spec.dtype, spec.tile, spec.block_threads, spec.stages, spec.engine, spec.cluster_m>;
 
-/// The two policies a head of this dtype is built with: one for batches that fill large tiles, one for small
-/// problems.
-struct PolicyPair {
-  PolicySpec large;
-  PolicySpec small;
+/// Shared memory a block can have at most on an architecture (CUDA Programming Guide, "Compute
+/// Capabilities").
+constexpr int shared_bytes_per_block(int architecture) {
+  switch (architecture) {
+    case 75:
+      return 64 * 1024;
+    case 80:
+    case 87:
+      return 163 * 1024;
+    case 86:
+    case 88:
+    case 89:
+    case 120:
+    case 121:
+      return 99 * 1024;
+    default:
+      return max_shared_bytes;
+  }
+}
+
+/// The SIMT policies a head of this dtype is built with.
+struct ShippedPolicies {
+  PolicySpec wide;   ///< for problems that fill the GPU, where shared memory allows; else the same as `large`
+  PolicySpec large;  ///< at most 64 KB of shared memory: every architecture
+  PolicySpec small;  ///< for few rows or few tiles
 };
 
-/// Every stage holds 64 bytes of k a row, so that all dtypes share one shared-memory layout.
-constexpr PolicyPair shipped_policies(Dtype dtype) {
+/// Rows of a stage hold 64 bytes of k, and 128 where wide tiles leave one block to a multiprocessor.
+constexpr ShippedPolicies shipped_policies(Dtype dtype) {
   const int k = 64 / static_cast<int>(size_of(dtype));
-  const Tile small{.m = 32, .n = 64, .k = k};
-  if (dtype == Dtype::f64) return {{dtype, {.m = 64, .n = 128, .k = k}, 256}, {dtype, small, 128}};
-  return {{dtype, {.m = 128, .n = 128, .k = k}, 256}, {dtype, small, 128}};
+  const PolicySpec small{dtype, {.m = 32, .n = 64, .k = k}, 128};
+  const PolicySpec large{dtype, {.m = dtype == Dtype::f64 ? 64 : 128, .n = 128, .k = k}, 256};
+  const PolicySpec wide{dtype, {.m = 256, .n = 128, .k = 2 * k}, 256};
+  return {dtype == Dtype::f32 ? wide : large, large, small};
+}
+
+constexpr bool has_wgmma(Precision precision) {
+  return precision == Precision::bf16 || precision == Precision::fp16;
+}
+
+/// The wgmma policies a head of this 16-bit dtype is built with besides.
+struct ShippedWgmmaPolicies {
+  PolicySpec wide;    ///< for many features
+  PolicySpec narrow;  ///< for up to `narrow_features`: small tiles, so that more multiprocessors get one
+  static constexpr std::int64_t narrow_features = 1024;
+};
+
+constexpr ShippedWgmmaPolicies shipped_wgmma_policies(Dtype dtype) {
+  return {{dtype, {.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma, 2},
+          {dtype, {.m = 64, .n = 128, .k = 64}, 256, 6, Engine::wgmma, 1}};
 }
 
 /// The policy `Head` runs (batch, in_features) -> out_features with on `architecture` (10 * major + minor).
+/// `wgmma`: whether the code is compiled for sm_90a, and x and the weight have addresses and row strides that
+/// are multiples of 16 bytes.
 ///
-/// The choice cannot change a result's bits: every SIMT policy sums each output in ascending k.
+/// Engines round differently, so the engine and the width of wgmma tiles depend on everything but the batch.
+/// Among SIMT policies the choice cannot change a result's bits: each sums every output in ascending k.
 constexpr PolicySpec select_policy(Precision precision, int architecture, std::int64_t batch,
-                                   std::int64_t in_features, std::int64_t out_features) {
-  (void)architecture, (void)in_features;
-  const PolicyPair shipped = shipped_policies(operand_dtype(precision));
-  const std::int64_t large_tiles = ((batch + shipped.large.tile.m - 1) / shipped.large.tile.m) *
-                                   ((out_features + shipped.large.tile.n - 1) / shipped.large.tile.n);
-  const bool fills_large_rows = batch > shipped.large.tile.m / 2;
-  return fills_large_rows && large_tiles >= 48 ? shipped.large : shipped.small;
+                                   std::int64_t in_features, std::int64_t out_features, bool wgmma = true) {
+  if (wgmma && has_wgmma(precision) && architecture == 90 && in_features % 8 == 0) {
+    const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(operand_dtype(precision));
+    return out_features <= shipped.narrow_features ? shipped.narrow : shipped.wide;
+  }
+  const ShippedPolicies shipped = shipped_policies(operand_dtype(precision));
+  const auto fills = [&](const PolicySpec& p, std::int64_t blocks) {
+    const std::int64_t tiles_m = (batch - 1) / p.tile.m + 1, tiles_n = (out_features - 1) / p.tile.n + 1;
+    return batch > p.tile.m / 2 && tiles_m >= (blocks - 1) / tiles_n + 1;
+  };
+  if (fills(shipped.wide, 128) && shipped.wide.shared_bytes() <= shared_bytes_per_block(architecture)) {
+    return shipped.wide;
+  }
+  return fills(shipped.large, 48) ? shipped.large : shipped.small;
 }
 
 }  // namespace masthead::inline v0

@@ -36,15 +36,16 @@ struct Moments {
   }
 };
 
-/// Moments of `values[0 .. count)` by two passes over values that are at hand (registers, a cache line).
-template <class T, class Values>
-MASTHEAD_HOST_DEVICE Moments<T> moments_of(const Values& values, int count) {
+/// Moments of the first `count` of `capacity` values, by two passes over them: for values in registers.
+// Both loops run over the capacity, so that they unroll and the array needs no memory.
+template <class T, int capacity>
+MASTHEAD_HOST_DEVICE Moments<T> moments_of(const T (&values)[capacity], int count) {
   if (count == 0) return {};
   T sum = 0;
-  for (int i = 0; i < count; ++i) sum += values[i];
+  for (int i = 0; i < capacity; ++i) sum += i < count ? values[i] : T(0);
   const T mean = sum / static_cast<T>(count);
   T m2 = 0;
-  for (int i = 0; i < count; ++i) m2 += (values[i] - mean) * (values[i] - mean);
+  for (int i = 0; i < capacity; ++i) m2 += i < count ? (values[i] - mean) * (values[i] - mean) : T(0);
   return {count, mean, m2};
 }
 

@@ -5,7 +5,6 @@
 /// base 2, with arguments already multiplied by log2(e) where they are natural logits.
 
 #include <cmath>
-#include <limits>
 
 #include "masthead/config.hpp"
 
@@ -15,8 +14,8 @@
 
 namespace masthead::inline v0 {
 
-/// 2^value: `ex2.approx` in float device code (relative error 2^-22), `exp2` of the standard library
-/// elsewhere.
+/// 2^value: ptx::exp2 in float device code (relative error 2^-22, no subnormal results), `exp2` of the
+/// standard library elsewhere.
 template <class T>
 MASTHEAD_HOST_DEVICE T exp2_of(T value) {
 #if defined(__CUDA_ARCH__)
@@ -25,6 +24,9 @@ MASTHEAD_HOST_DEVICE T exp2_of(T value) {
   return std::exp2(value);
 #endif
 }
+
+template <class T>
+inline constexpr T negative_infinity = static_cast<T>(-HUGE_VALF);
 
 /// The larger of two values; of a NaN and a number the number (OnlineSoftmax says why that is right here).
 template <class T>
@@ -44,11 +46,11 @@ MASTHEAD_HOST_DEVICE T larger(T a, T b) {
 /// NaN: in all three cases torch.softmax gives NaN too.
 template <class T>
 struct OnlineSoftmax {
-  T max = -std::numeric_limits<T>::infinity();
+  T max = negative_infinity<T>;
   T sum = 0;
 
   /// The value exponents are taken relative to: finite unless the set holds +inf.
-  MASTHEAD_HOST_DEVICE T reference() const { return max == -std::numeric_limits<T>::infinity() ? T(0) : max; }
+  MASTHEAD_HOST_DEVICE T reference() const { return max == negative_infinity<T> ? T(0) : max; }
 };
 
 /// Merges two disjoint sets; `unit` converts differences of values to powers of two (1 when values are in

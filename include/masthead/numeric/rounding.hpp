@@ -10,8 +10,8 @@
 
 namespace masthead::inline v0 {
 
-constexpr double widen(double value) { return value; }
-constexpr float widen(float value) { return value; }
+MASTHEAD_HOST_DEVICE constexpr double widen(double value) { return value; }
+MASTHEAD_HOST_DEVICE constexpr float widen(float value) { return value; }
 
 /// Exact: bfloat16 is the upper half of a float.
 constexpr float widen(BFloat16 value) {
