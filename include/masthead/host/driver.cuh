@@ -1,0 +1,56 @@
+#pragma once
+/// Driver functions, without linking the driver library.
+
+#include <cuda.h>
+#include <cudaTypedefs.h>
+#include <cuda_runtime.h>
+
+#include <string>
+
+#include "masthead/checks.hpp"
+
+namespace masthead::inline v0 {
+
+/// Throws Error for a CUDA call that did not succeed; `call` names it with its decisive value.
+inline void require_success(cudaError_t status, const std::string& call) {
+  if (status != cudaSuccess) {
+    throw Error(call, cudaGetErrorName(status), cudaGetErrorString(status));
+  }
+}
+inline void require_success(CUresult status, const std::string& call) {
+  if (status != CUDA_SUCCESS) throw Error(call, std::to_string(status), "must return CUDA_SUCCESS");
+}
+
+namespace detail {
+
+/// Looks up `name` as the given version of CUDA (12000 is 12.0) had it. Throws Error when there is none.
+template <class Function>
+Function driver_function(const char* name, unsigned version) {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+  require_success(cudaGetDriverEntryPointByVersion(name, &function, version, cudaEnableDefault, &found),
+                  std::string("cudaGetDriverEntryPointByVersion(") + name + ")");
+  if (found != cudaDriverEntryPointSuccess || function == nullptr) {
+    throw Error("driver", std::string(name) + " not found",
+                "must be CUDA " + std::to_string(version / 1000) + ".0 or newer");
+  }
+  return reinterpret_cast<Function>(function);
+}
+
+}  // namespace detail
+
+/// Lets `kernel` have `bytes` of dynamic shared memory. Throws Error.
+// Through the driver: cudaFuncSetAttribute clears an error that the caller has pending.
+template <class... Params>
+void allow_shared_bytes(const char* name, void (*kernel)(Params...), int bytes) {
+  if (bytes <= 48 * 1024) return;
+  static const auto set_attribute =
+      detail::driver_function<PFN_cuFuncSetAttribute_v9000>("cuFuncSetAttribute", 9000);
+  cudaFunction_t function = nullptr;
+  require_success(cudaGetFuncBySymbol(&function, reinterpret_cast<const void*>(kernel)),
+                  std::string("cudaGetFuncBySymbol(") + name + ")");
+  require_success(set_attribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes),
+                  std::string(name) + ": cuFuncSetAttribute(shared bytes, " + std::to_string(bytes) + ")");
+}
+
+}  // namespace masthead::inline v0

@@ -1,0 +1,66 @@
+#pragma once
+/// Tensor maps for TMA, encoded without linking the driver library.
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "masthead/host/launch.cuh"
+#include "masthead/tile/swizzle.hpp"
+
+namespace masthead::inline v0 {
+
+/// Whether TMA can read and write `m`: 16-byte aligned, rows whole multiples of 16 bytes and as many apart,
+/// coordinates of 31 bits. The encoder checks syntax only; that the elements exist is the caller's word.
+// Whole multiples: what lies outside is dropped in units of 16 bytes (a store to rows of 20 bytes was seen to
+// write 32). A single row is held to the same, so that a row's engine does not depend on its batch.
+template <class T>
+Reason check_tensor_map(const std::string& name, const Matrix<T>& m) {
+  constexpr std::int64_t unit = 16 / static_cast<std::int64_t>(sizeof(T)), most = std::int64_t{1} << 31;
+  if (reinterpret_cast<std::uintptr_t>(m.data) % 16 != 0) {
+    return Error(name + ".data", detail::address(m.data), "must be aligned to 16 bytes for TMA");
+  }
+  if (m.columns % unit != 0) {
+    return Error(name + ".columns", m.columns,
+                 "must be a multiple of " + std::to_string(unit) + " (16 bytes) for TMA");
+  }
+  if (m.row_stride % unit != 0) {
+    return Error(name + ".row_stride", m.row_stride,
+                 "must be a multiple of " + std::to_string(unit) + " elements (16 bytes) for TMA");
+  }
+  if (m.rows >= most) return Error(name + ".rows", m.rows, "must be below 2^31 for TMA");
+  if (m.columns >= most) return Error(name + ".columns", m.columns, "must be below 2^31 for TMA");
+  if (m.row_stride >= (std::int64_t{1} << 40) / static_cast<std::int64_t>(sizeof(T))) {
+    return Error(name + ".row_stride", m.row_stride, "must span less than 2^40 bytes for TMA");
+  }
+  return {};
+}
+
+/// A map of `m` in boxes of `box_rows` rows x 128 bytes under the 128-byte swizzle; reads outside `m` give
+/// zeros, writes outside it are dropped. The map holds the pointer: it serves this matrix alone. Throws
+/// Error.
+template <class T>
+CUtensorMap make_tensor_map(const std::string& name, const Matrix<T>& m, int box_rows) {
+  require(check_tensor_map(name, m));
+  constexpr Dtype dtype = dtype_of<T>;
+  static_assert(dtype != Dtype::f64, "masthead: double has no tensor map here");
+  constexpr auto type = dtype == Dtype::f32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+                        : dtype == Dtype::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                              : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  constexpr std::uint64_t bytes = sizeof(T);
+  const cuuint64_t extents[2] = {static_cast<cuuint64_t>(m.columns), static_cast<cuuint64_t>(m.rows)};
+  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(m.row_stride) * bytes};
+  const cuuint32_t box[2] = {static_cast<cuuint32_t>(swizzle_row_bytes / bytes),
+                             static_cast<cuuint32_t>(box_rows)};
+  const cuuint32_t element_strides[2] = {1, 1};
+  CUtensorMap map;
+  static const auto encode =
+      detail::driver_function<PFN_cuTensorMapEncodeTiled_v12000>("cuTensorMapEncodeTiled", 12000);
+  require_success(encode(&map, type, 2, const_cast<std::remove_const_t<T>*>(m.data), extents, strides, box,
+                         element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                         CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                  "cuTensorMapEncodeTiled(" + name + ")");
+  return map;
+}
+
+}  // namespace masthead::inline v0

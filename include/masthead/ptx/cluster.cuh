@@ -1,0 +1,92 @@
+#pragma once
+/// Thread block clusters (PTX ISA, "barrier.cluster", "mapa", "st.async", "mbarrier"), through CUDA's
+/// intrinsics and cuda::ptx. Below sm_90 a cluster is one block, and what takes a second one does nothing.
+
+#include <cstdint>
+#include <cuda/ptx>
+
+#include "masthead/config.hpp"
+
+namespace masthead::inline v0::ptx {
+
+__device__ __forceinline__ int cluster_size() {
+#if __CUDA_ARCH__ >= 900
+  return static_cast<int>(__clusterSizeInBlocks());
+#else
+  return 1;
+#endif
+}
+
+__device__ __forceinline__ int cluster_rank() {
+#if __CUDA_ARCH__ >= 900
+  return static_cast<int>(__clusterRelativeBlockRank());
+#else
+  return 0;
+#endif
+}
+
+/// Which cluster of the grid this block is in; of one-dimensional clusters.
+__device__ __forceinline__ unsigned cluster_index() {
+#if __CUDA_ARCH__ >= 900
+  return __clusterIdx().x;
+#else
+  return blockIdx.x;
+#endif
+}
+
+/// Initialises a barrier of this block for one phase that completes when `bytes` have been stored by
+/// `cluster_store`. One thread calls, then every thread of the cluster passes cluster_arrive_relaxed and
+/// cluster_wait.
+__device__ __forceinline__ void cluster_barrier_init(std::uint64_t* barrier, int bytes) {
+#if __CUDA_ARCH__ >= 900
+  cuda::ptx::mbarrier_init(barrier, 1);
+  cuda::ptx::fence_mbarrier_init(cuda::ptx::sem_release, cuda::ptx::scope_cluster);
+  cuda::ptx::mbarrier_arrive_expect_tx(cuda::ptx::sem_release, cuda::ptx::scope_cta, cuda::ptx::space_shared,
+                                       barrier, static_cast<std::uint32_t>(bytes));
+#else
+  (void)barrier, (void)bytes;
+#endif
+}
+
+// NOTES: relaxed, because the fence above is all that peers need to see; the releasing form compiles to
+// MEMBAR.ALL.GPU.
+__device__ __forceinline__ void cluster_arrive_relaxed() {
+#if __CUDA_ARCH__ >= 900
+  __cluster_barrier_arrive_relaxed();
+#endif
+}
+
+/// Returns when every thread of the cluster has arrived.
+__device__ __forceinline__ void cluster_wait() {
+#if __CUDA_ARCH__ >= 900
+  __cluster_barrier_wait();
+#endif
+}
+
+/// Stores two values at `target` in block `rank` of the cluster and counts their bytes on that block's
+/// `barrier`; both pointers name this block's own copies.
+template <class T>
+__device__ __forceinline__ void cluster_store(T* target, const T (&values)[2], std::uint64_t* barrier,
+                                              int rank) {
+#if __CUDA_ARCH__ >= 900
+  const auto in_block = [rank](void* shared) {
+    return __cluster_map_shared_rank(shared, static_cast<unsigned>(rank));
+  };
+  cuda::ptx::st_async(static_cast<T*>(in_block(target)), values,
+                      static_cast<std::uint64_t*>(in_block(barrier)));
+#else
+  (void)target, (void)values, (void)barrier, (void)rank;
+#endif
+}
+
+/// Returns when the barrier's first phase is complete; what was stored under it is then visible.
+__device__ __forceinline__ void cluster_barrier_wait(std::uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+  while (!cuda::ptx::mbarrier_try_wait_parity(cuda::ptx::sem_acquire, cuda::ptx::scope_cluster, barrier, 0)) {
+  }
+#else
+  (void)barrier;
+#endif
+}
+
+}  // namespace masthead::inline v0::ptx

@@ -1,0 +1,13 @@
+#pragma once
+/// Fetching a tensor map ahead of its first use (PTX ISA, "prefetch.tensormap").
+
+#include "masthead/config.hpp"
+
+namespace masthead::inline v0::ptx {
+
+/// `map` is a kernel parameter (`const __grid_constant__`) or lies in global memory.
+__device__ __forceinline__ void prefetch_tensor_map(const void* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
+}  // namespace masthead::inline v0::ptx
