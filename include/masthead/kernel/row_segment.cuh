@@ -1,0 +1,166 @@
+#pragma once
+/// A block's part of a row: global memory to registers and back, with an affine of each column on the way in.
+
+#include <cstdint>
+
+#include "masthead/numeric/feature.cuh"
+
+namespace masthead::inline v0 {
+
+/// Columns a thread moves at once: 16 bytes of `In`.
+template <class In>
+inline constexpr int row_vector_items = 16 / static_cast<int>(sizeof(In));
+
+/// How columns are moved. Both ways give a thread the same columns and the same arithmetic, so a row's bits
+/// do not depend on which it is.
+enum class ColumnAccess : std::uint8_t {
+  vectors,   ///< whole 16-byte vectors of x, one multiplier for all columns, no addend
+  elements,  ///< any alignment, any number of columns, multiplier and addend per column
+};
+
+/// Consecutive columns of one row over `threads` threads: thread t holds vectors t, t + threads, ... of
+/// row_vector_items<In> columns, `items` columns at a time.
+template <class In, class Out, int threads, int items, ColumnAccess access>
+class RowSegment {
+  using Sum = Accumulator<In>;
+  static constexpr int vector = row_vector_items<In>;
+  static_assert(
+      items % vector == 0,
+      "masthead::RowSegment: items must be whole 16-byte vectors of x: a multiple of 8 for 16-bit elements");
+  template <class T>
+  struct alignas(vector * sizeof(T)) Packed {
+    T element[vector];
+  };
+
+ public:
+  /// Adjacent values that lie in the segment together or not at all.
+  static constexpr int group = access == ColumnAccess::vectors ? vector : 1;
+
+  /// `columns` columns from `first` on of the rows at `x_row` and `y_row`.
+  __device__ RowSegment(const In* x_row, Out* y_row, const ConstVector& multiplier, const ConstVector& addend,
+                        std::int64_t first, std::int64_t columns)
+      : multiplier_(multiplier), addend_(addend), columns_(columns), first_(first + thread_column()) {
+    // The thread's own first column: everything else is a constant away.
+    x_ = x_row + first_;
+    y_ = y_row + first_;
+  }
+
+  __device__ std::int64_t columns() const { return columns_; }
+
+  /// Whether value i, of those loaded from `offset` on, is a column of the segment.
+  __device__ bool inside(std::int64_t offset, int i) const {
+    return step(i / group * group) < columns_left(offset);
+  }
+
+  /// The values of column `offset` of the segment and on: x where one multiplier serves all columns, else
+  /// multiplier * x + addend. Values outside the segment are unspecified.
+  __device__ void load(std::int64_t offset, Sum (&values)[items]) const {
+    if constexpr (access == ColumnAccess::vectors) {
+      widen_all(fetch(offset), values);
+    } else {
+      const In* x = x_ + offset;
+#pragma unroll
+      for (int i = 0; i < items; ++i) values[i] = inside(offset, i) ? widen(x[step(i)]) : Sum(0);
+      if (multiplier_.size > 1 || addend_.size > 0) {
+#pragma unroll
+        for (int i = 0; i < items; ++i) {
+          if (inside(offset, i)) values[i] = affine(values[i], first_ + offset + step(i));
+        }
+      }
+    }
+  }
+
+  /// The vectors of x behind `load`, as they are in memory.
+  struct Raw {
+    Packed<In> vectors[items / vector];
+  };
+
+  /// The first half of `load`: all of a thread's loads are under way before the first is waited for.
+  __device__ Raw fetch(std::int64_t offset) const requires(access == ColumnAccess::vectors) {
+    const In* x = x_ + offset;
+    Raw raw;
+#pragma unroll
+    for (int v = 0; v < items / vector; ++v) {
+      if (inside(offset, v * vector))
+        raw.vectors[v] = *reinterpret_cast<const Packed<In>*>(x + step(v * vector));
+    }
+    return raw;
+  }
+
+  /// The second half of `load`.
+  __device__ static void widen_all(const Raw& raw, Sum (&values)[items]) {
+#pragma unroll
+    for (int v = 0; v < items / vector; ++v) widen_packed(raw.vectors[v], &values[v * vector]);
+  }
+
+  __device__ void store(std::int64_t offset, const Sum (&values)[items]) const {
+    Out* y = y_ + offset;
+#pragma unroll
+    for (int v = 0; v < items / vector; ++v) {
+      Packed<Out> packed;
+#pragma unroll
+      for (int i = 0; i < vector; ++i) packed.element[i] = narrow<Out>(values[v * vector + i]);
+      if constexpr (access == ColumnAccess::vectors) {
+        if (inside(offset, v * vector)) store_packed(y + step(v * vector), packed);
+      } else {
+#pragma unroll
+        for (int i = 0; i < vector; ++i) {
+          if (inside(offset, v * vector + i)) y[step(v * vector + i)] = packed.element[i];
+        }
+      }
+    }
+  }
+
+ private:
+  __device__ static int thread_column() { return static_cast<int>(threadIdx.x) % threads * vector; }
+
+  /// Columns from a thread's first value to its value i.
+  __device__ static constexpr int step(int i) { return i / vector * threads * vector + i % vector; }
+
+  /// Columns from the thread's first to the end, as far as a load or store can reach.
+  __device__ int columns_left(std::int64_t offset) const {
+    const std::int64_t left = columns_ - offset;
+    return (left < threads * items ? static_cast<int>(left) : threads * items) - thread_column();
+  }
+
+  __device__ Sum affine(Sum x, std::int64_t column) const {
+    return fma(x, load_feature(multiplier_, column, Sum(1)), load_feature(addend_, column, Sum(0)));
+  }
+
+  __device__ static void widen_packed(const Packed<In>& packed, Sum* values) {
+    if constexpr (dtype_of<In> == Dtype::bf16) {
+      // A float is a bfloat16 and 16 zeros: one instruction a value, where taking elements out first costs
+      // two.
+      unsigned words[vector / 2];
+      memcpy(words, &packed, sizeof(packed));
+#pragma unroll
+      for (int i = 0; i < vector / 2; ++i) {
+        values[2 * i] = __uint_as_float(words[i] << 16);
+        values[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < vector; ++i) values[i] = widen(packed.element[i]);
+    }
+  }
+
+  // By intrinsic: the compiler takes an assignment of a whole vector apart into stores of its elements here.
+  __device__ static void store_packed(Out* y, const Packed<Out>& packed) {
+    constexpr int bytes = static_cast<int>(sizeof(packed));
+    using Word = std::conditional_t<bytes >= 16, uint4, std::conditional_t<bytes == 8, uint2, unsigned>>;
+    Word words[bytes / sizeof(Word)];  // two where float comes out of 16-bit
+    memcpy(words, &packed, bytes);
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(bytes / sizeof(Word)); ++i)
+      __stwb(reinterpret_cast<Word*>(y) + i, words[i]);
+  }
+
+  const ConstVector& multiplier_;
+  const ConstVector& addend_;
+  std::int64_t columns_;
+  std::int64_t first_;  // the thread's, in the row
+  const In* x_;
+  Out* y_;
+};
+
+}  // namespace masthead::inline v0

@@ -1,0 +1,131 @@
+#pragma once
+/// The row-wise kernels: an affine of each column, then softmax or log-softmax.
+
+#include <cstdint>
+
+#include "masthead/kernel/row_segment.cuh"
+#include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/softmax/row_softmax.cuh"
+#include "masthead/tile/raster.hpp"
+
+namespace masthead::inline v0 {
+
+template <class In, class Out>
+struct SoftmaxParams {
+  using Sum = Accumulator<In>;
+
+  Matrix<const In> x;      // (rows, columns)
+  Matrix<Out> y;           // (rows, columns); may be x
+  ConstVector multiplier;  // (1) or (columns); absent: 1
+  ConstVector addend;      // (columns), beside a multiplier of as many; absent: 0
+  Sum unit;                // times multiplier * x + addend is in log2 units
+  std::int64_t
+      segment;  // columns a block of the cluster takes: a multiple of 8, a whole vector of every dtype
+
+  /// Takes what RowSegment loads to log2 units: a multiplier that differs by column is applied there already.
+  __device__ Sum scale() const {
+    return multiplier.size == 1 && addend.size == 0 ? unit * load_feature(multiplier, 0, Sum(1)) : unit;
+  }
+};
+
+/// The part of row `row` that this block of the cluster takes.
+template <int threads, int items, ColumnAccess access, class In, class Out>
+__device__ RowSegment<In, Out, threads, items, access> row_segment(const SoftmaxParams<In, Out>& p,
+                                                                   std::int64_t row) {
+  const std::int64_t first = ptx::cluster_rank() * p.segment;
+  const std::int64_t left = p.x.columns - first;
+  return {p.x.data + row * p.x.row_stride,
+          p.y.data + row * p.y.row_stride,
+          p.multiplier,
+          p.addend,
+          first,
+          left < p.segment ? (left > 0 ? left : 0) : p.segment};
+}
+
+/// Blocks that share a multiprocessor, so that some load while others compute or store: as many as leave each
+/// thread the registers it needs. Columns read one by one and exponentials of doubles take more.
+template <class Sum>
+constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnAccess access) {
+  const bool plain = access == ColumnAccess::vectors && sizeof(Sum) == 4;
+  const int registers = spec.items * static_cast<int>(sizeof(Sum)) / 4 + (plain ? 28 : 64);
+  const int most = 2048 / spec.block_threads() < 32 ? 2048 / spec.block_threads() : 32;  // that fit at all
+  const int blocks = 65536 / registers / spec.block_threads();
+  return blocks > most ? most : blocks > 0 ? blocks : 1;
+}
+
+/// Reads each row once. Grid: a cluster a row, or a block for spec.rows rows; a block takes at most
+/// threads * items columns.
+template <class In, class Out, class Policy, ColumnAccess access, Output output>
+__global__ void __launch_bounds__(Policy::spec.block_threads(),
+                                  softmax_blocks_per_multiprocessor<Accumulator<In>>(Policy::spec, access))
+    softmax_kernel(const __grid_constant__ SoftmaxParams<In, Out> p) {
+  constexpr SoftmaxSpec spec = Policy::spec;
+  using Sum = Accumulator<In>;
+  using Softmax = RowSoftmax<Sum, Policy>;
+  __shared__ typename Softmax::TempStorage storage;
+
+  ptx::grid_dependency_wait();
+  const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
+  if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
+  const Sum scale = p.scale();  // asked for first: it arrives with x, not after it
+  const auto segment = row_segment<spec.threads, spec.items, access>(p, row);
+  Softmax softmax(storage);
+  Sum values[spec.items];
+  segment.load(0, values);
+  ptx::grid_dependency_trigger();
+  softmax.template apply<output, segment.group>(values, scale, [&](int i) { return segment.inside(0, i); });
+  segment.store(0, values);
+}
+
+/// Calls visit(offset, values) for chunks of threads * items columns of a segment, of any length, in
+/// ascending order. The next chunk is under way while one is visited.
+template <class In, class Out, int threads, int items, ColumnAccess access, class Visit>
+__device__ void for_each_chunk(const RowSegment<In, Out, threads, items, access>& segment,
+                               const Visit& visit) {
+  constexpr int chunk = threads * items;
+  Accumulator<In> values[items];
+  if constexpr (access == ColumnAccess::vectors) {
+    auto raw = segment.fetch(0);
+    for (std::int64_t c = 0; c < segment.columns(); c += chunk) {
+      const auto next = segment.fetch(c + chunk);
+      segment.widen_all(raw, values);
+      visit(c, values);
+      raw = next;
+    }
+  } else {
+    for (std::int64_t c = 0; c < segment.columns(); c += chunk) {
+      segment.load(c, values);
+      visit(c, values);
+    }
+  }
+}
+
+/// Reads each row twice, threads * items columns of a block at a time: rows of any length. Grid: a cluster a
+/// row.
+template <class In, class Out, class Policy, ColumnAccess access, Output output>
+__global__ void __launch_bounds__(Policy::spec.threads,
+                                  softmax_blocks_per_multiprocessor<Accumulator<In>>(Policy::spec, access))
+    softmax_streaming_kernel(const __grid_constant__ SoftmaxParams<In, Out> p) {
+  constexpr SoftmaxSpec spec = Policy::spec;
+  using Sum = Accumulator<In>;
+  using Softmax = RowSoftmax<Sum, Policy>;
+  __shared__ typename Softmax::TempStorage storage;
+
+  ptx::grid_dependency_wait();
+  const Sum scale = p.scale();
+  const auto segment = row_segment<spec.threads, spec.items, access>(p, std::int64_t{ptx::cluster_index()});
+  Softmax softmax(storage);
+  OnlineSoftmax<Sum> part;
+  for_each_chunk(segment, [&](std::int64_t c, Sum(&x)[Policy::spec.items]) {
+    Softmax::template accumulate<false, decltype(segment)::group>(
+        part, x, scale, [&](int i) { return segment.inside(c, i); });
+  });
+  ptx::grid_dependency_trigger();
+  const RowNormaliser<Sum, output> normalise(softmax.merge(part));
+  for_each_chunk(segment, [&](std::int64_t c, Sum(&x)[Policy::spec.items]) {
+    for (Sum& value : x) value = normalise(value, scale);
+    segment.store(c, x);
+  });
+}
+
+}  // namespace masthead::inline v0

@@ -1,0 +1,95 @@
+#pragma once
+/// Policies of the softmax kernel.
+
+#include <array>
+#include <cstdint>
+#include <ostream>
+
+#include "masthead/config.hpp"
+
+namespace masthead::inline v0 {
+
+/// How a row is spread: `threads` of a block hold `items` columns each in registers, so a block holds threads
+/// * items columns of a row and reads them once. A longer row takes a cluster of up to `max_cluster` blocks
+/// (sm_90 and later); one that is longer still, or an older GPU, is read twice.
+struct SoftmaxSpec {
+  int threads;   ///< a row's threads in a block; 32 makes each warp take a row of its own
+  int items;     ///< columns a thread holds
+  int rows = 1;  ///< rows a block takes at a time; more than 1 only with 32 threads
+
+  friend constexpr bool operator==(const SoftmaxSpec&, const SoftmaxSpec&) = default;
+
+  constexpr int block_threads() const { return threads * rows; }
+  constexpr std::int64_t block_columns() const { return std::int64_t{threads} * items; }
+
+  /// The name in tests and benchmarks, e.g. "softmax_256x32" or "softmax_32x8_r4".
+  friend std::ostream& operator<<(std::ostream& out, const SoftmaxSpec& s) {
+    out << "softmax_" << s.threads << 'x' << s.items;
+    return s.rows == 1 ? out : out << "_r" << s.rows;
+  }
+};
+
+/// The largest cluster every sm_90 part can schedule (CUDA Programming Guide, "Thread Block Clusters").
+inline constexpr int max_cluster = 8;
+
+namespace constraint {
+
+constexpr bool threads_are_power_of_two(const SoftmaxSpec& s) {
+  return s.threads >= 32 && s.threads <= 1024 && (s.threads & (s.threads - 1)) == 0;
+}
+constexpr bool items_are_whole_vectors(const SoftmaxSpec& s) {
+  return s.items >= 8 && s.items <= 64 && s.items % 4 == 0;
+}
+constexpr bool rows_are_warps(const SoftmaxSpec& s) {
+  return s.rows == 1 || (s.threads == 32 && s.rows > 1 && s.rows <= 32);
+}
+
+}  // namespace constraint
+
+/// `SoftmaxSpec` as the template parameter of `scale_softmax` and of the softmax kernel.
+template <int threads, int items, int rows = 1>
+struct SoftmaxPolicy {
+  static constexpr SoftmaxSpec spec{threads, items, rows};
+
+  static_assert(constraint::threads_are_power_of_two(spec),
+                "masthead::SoftmaxPolicy: threads must be a power of two between 32 and 1024");
+  static_assert(constraint::items_are_whole_vectors(spec),
+                "masthead::SoftmaxPolicy: items must be a multiple of 4 between 8 and 64");
+  static_assert(constraint::rows_are_warps(spec),
+                "masthead::SoftmaxPolicy: rows must be 1, or up to 32 when threads is 32");
+};
+
+/// The policies `scale_softmax` chooses from for elements of x of `bytes` bytes, by ascending length of the
+/// row: three hold a row in one block; the fourth in a cluster of up to `max_cluster`, where there are
+/// clusters; the fifth streams.
+template <int bytes>
+inline constexpr std::array<SoftmaxSpec, 5> softmax_policies{
+    {{32, 8, 4}, {128, 16}, {256, 32}, {512, 32}, {512, 16}}};
+template <>
+inline constexpr std::array<SoftmaxSpec, 5> softmax_policies<2>{
+    {{32, 8, 4}, {128, 16}, {256, 32}, {128, 64}, {256, 16}}};
+template <>
+inline constexpr std::array<SoftmaxSpec, 5> softmax_policies<8>{
+    {{32, 8, 4}, {128, 16}, {256, 16}, {512, 16}, {512, 8}}};
+
+/// Index of the policy for a row. Depends on the row alone, never on the number of rows: a row's bits must
+/// not depend on its batch.
+template <int bytes>
+constexpr int select_softmax_policy(std::int64_t columns, int architecture) {
+  constexpr auto& policies = softmax_policies<bytes>;
+  for (int i = 0; i < 4; ++i) {
+    const int blocks = i == 3 && architecture >= 90 ? max_cluster : 1;
+    if (columns <= blocks * policies[static_cast<std::size_t>(i)].block_columns()) return i;
+  }
+  return 4;
+}
+
+/// Blocks that share a row of `columns` at `block_columns` each: as few as hold it, so that the most clusters
+/// run at a time; 1 where there are no clusters.
+constexpr int softmax_cluster(std::int64_t columns, std::int64_t block_columns, int architecture) {
+  if (architecture < 90) return 1;
+  const std::int64_t blocks = (columns - 1) / block_columns + 1;
+  return static_cast<int>(blocks < max_cluster ? blocks : max_cluster);
+}
+
+}  // namespace masthead::inline v0

@@ -1,0 +1,125 @@
+#pragma once
+/// Softmax of a row whose columns lie in the registers of a warp, a block or a cluster.
+
+#include "masthead/numeric/affine.hpp"
+#include "masthead/parameters.hpp"
+#include "masthead/ptx/reciprocal.cuh"
+#include "masthead/reduce/row_reduce.cuh"
+#include "masthead/softmax/policy.hpp"
+
+namespace masthead::inline v0 {
+
+/// A row's result from its merged state. Logits are x * scale in log2 units; the differences from a reference
+/// are formed by one fused multiply-add, so the product is not rounded, and a reference's own rounding
+/// cancels between numerator and denominator.
+template <class Sum, Output output>
+class RowNormaliser {
+ public:
+  __device__ explicit RowNormaliser(const OnlineSoftmax<Sum>& row)
+      : max_(row.max), finish_(output == Output::softmax ? ptx::reciprocal(row.sum) : -log(row.sum)) {}
+
+  /// What exponentials relative to `max` must be multiplied by: 0 for max = -inf, NaN in a row that has no
+  /// softmax.
+  __device__ Sum factor(Sum max) const requires(output == Output::softmax) {
+    return exp2_of(max - max_) * finish_;
+  }
+
+  /// The probability of a column, or its natural logarithm.
+  __device__ Sum operator()(Sum x, Sum scale) const {
+    const Sum difference = fma(x, scale, -max_);
+    if constexpr (output == Output::softmax) {
+      return exp2_of(difference) * finish_;
+    } else {
+      return fma(difference, static_cast<Sum>(ln2), finish_);
+    }
+  }
+
+ private:
+  Sum max_, finish_;
+};
+
+/// Turns values in registers into softmax or log-softmax of their row.
+///
+///     using Softmax = RowSoftmax<float, SoftmaxPolicy<256, 32>>;
+///     __shared__ typename Softmax::TempStorage storage;
+///     Softmax softmax(storage);
+///     float x[32];  // any assignment of columns to threads
+///     softmax.apply<Output::softmax>(x, float(log2e), [&](int i) { return column(i) < columns; });
+///
+/// Each exponential is computed once, relative to its thread's maximum, and rescaled when the row's is known:
+/// one exchange of (max, sum) pairs instead of two (Milakov and Gimelshein, arXiv:1805.02867). Probabilities
+/// below 2^-126 may come out as 0. All threads of the row construct and call once (in a cluster, of all its
+/// blocks); a row of a block synchronises it, and `TempStorage` may be used again after the block's next
+/// barrier.
+template <class Sum, class Policy>
+class RowSoftmax {
+  static constexpr SoftmaxSpec spec = Policy::spec;
+  using Reduce = RowReduce<Sum, spec.threads>;
+
+ public:
+  struct TempStorage {
+    typename Reduce::TempStorage rows[spec.rows];
+    typename ClusterReduce<Sum>::TempStorage cluster;
+  };
+
+  __device__ explicit RowSoftmax(TempStorage& storage)
+      : reduce_(storage.rows[spec.rows == 1 ? 0 : threadIdx.x / spec.threads]), cluster_(storage.cluster) {}
+
+  /// Adds `values`, any number of them, to `part`. `scale` takes a value to log2 units (log2(e) for natural
+  /// logits, times their scale); values for which inside(i) is false are no columns. inside(i) is asked once
+  /// for `group` adjacent values. With `exponentials`, values become theirs relative to part.reference().
+  template <bool exponentials, int group = 1, int count, class Inside>
+  __device__ static void accumulate(OnlineSoftmax<Sum>& part, Sum (&values)[count], Sum scale,
+                                    const Inside& inside) {
+    static_assert(count % group == 0);
+    OnlineSoftmax<Sum> grown{part.max, 0};
+    // Groups are reduced whole and then taken or left by a select: a branch a group would cost more than it
+    // saves.
+#pragma unroll
+    for (int first = 0; first < count; first += group) {
+      Sum max = values[first] * scale;
+#pragma unroll
+      for (int i = 1; i < group; ++i) max = larger(max, values[first + i] * scale);
+      grown.max = larger(grown.max, inside(first) ? max : negative_infinity<Sum>);
+    }
+    const Sum reference = grown.reference();
+#pragma unroll
+    for (int first = 0; first < count; first += group) {
+      Sum sum = 0;
+#pragma unroll
+      for (int i = 0; i < group; ++i) {
+        const Sum exponential = exp2_of(fma(values[first + i], scale, -reference));
+        sum += exponential;
+        if constexpr (exponentials) values[first + i] = exponential;
+      }
+      grown.sum += inside(first) ? sum : Sum(0);
+    }
+    grown.sum += part.sum * exp2_of(part.max - reference);
+    part = grown;
+  }
+
+  /// Merges the parts of all the row's threads, over the cluster too.
+  __device__ OnlineSoftmax<Sum> merge(const OnlineSoftmax<Sum>& part) { return cluster_(reduce_(part)); }
+
+  /// `accumulate`, `merge`, and the row's results in place.
+  template <Output output, int group = 1, class Inside>
+  __device__ void apply(Sum (&values)[spec.items], Sum scale, const Inside& inside) {
+    OnlineSoftmax<Sum> part;
+    accumulate<output == Output::softmax, group>(part, values, scale, inside);
+    const RowNormaliser<Sum, output> normalise(merge(part));
+    if constexpr (output == Output::softmax) {
+      const Sum factor = normalise.factor(part.max);
+#pragma unroll
+      for (int i = 0; i < spec.items; ++i) values[i] *= factor;
+    } else {
+#pragma unroll
+      for (int i = 0; i < spec.items; ++i) values[i] = normalise(values[i], scale);
+    }
+  }
+
+ private:
+  Reduce reduce_;
+  ClusterReduce<Sum> cluster_;
+};
+
+}  // namespace masthead::inline v0

@@ -1,0 +1,135 @@
+#pragma once
+/// The second half of the head alone: y = softmax(scale * x, dim=1).
+
+#include <cstdint>
+
+#include "masthead/host/launch.cuh"
+#include "masthead/kernel/softmax.cuh"
+
+namespace masthead::inline v0 {
+
+namespace detail {
+
+/// Whether every row of `m` starts at a multiple of `bytes`. Asked of the stride even if there is one row
+/// only: the way a row is read, and with it its bits, must not depend on the number of rows.
+template <class T>
+bool rows_aligned(const Matrix<T>& m, std::int64_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(m.data) % static_cast<std::uintptr_t>(bytes) == 0 &&
+         m.row_stride * size_of(dtype_of<T>) % bytes == 0;
+}
+
+/// Whether ColumnAccess::vectors may be used.
+template <class In, class Out>
+bool columns_are_vectors(const SoftmaxParams<In, Out>& p) {
+  constexpr int vector = row_vector_items<In>;
+  return p.x.columns % vector == 0 && rows_aligned(p.x, 16) &&
+         rows_aligned(p.y, vector * size_of(dtype_of<Out>)) && p.multiplier.size <= 1 && !p.addend.present();
+}
+
+/// Which kernels a policy is built with: those that hold a row, the one that streams it, or whichever it
+/// needs.
+enum class SoftmaxKernels : std::uint8_t { holding, streaming, both };
+
+template <class Policy, SoftmaxKernels kernels, ColumnAccess access, Output output, class In, class Out>
+void launch_softmax(SoftmaxParams<In, Out> p, const Device& device, cudaStream_t stream) {
+  constexpr SoftmaxSpec spec = Policy::spec;
+  // Warps with a row each make no clusters, and stream no rows.
+  const int cluster = spec.rows > 1 && p.x.columns <= spec.block_columns()
+                          ? 1
+                          : softmax_cluster(p.x.columns, spec.block_columns(), device.architecture);
+  p.segment = ceil_div(ceil_div(p.x.columns, cluster), 8) * 8;
+  LaunchConfig config{.blocks = p.x.rows * cluster,
+                      .block_threads = spec.threads,
+                      .stream = stream,
+                      .cluster = cluster,
+                      .overlap_previous = device.architecture >= 90};
+  if constexpr (kernels != SoftmaxKernels::streaming) {
+    if (p.segment <= spec.block_columns() && (spec.rows == 1 || cluster == 1)) {
+      config.blocks = ceil_div(p.x.rows, spec.rows) * cluster;
+      config.block_threads = spec.block_threads();
+      return launch("softmax_kernel", softmax_kernel<In, Out, Policy, access, output>, config, p);
+    }
+  }
+  if constexpr (kernels != SoftmaxKernels::holding) {
+    using Streaming = SoftmaxPolicy<spec.threads, spec.items>;
+    launch("softmax_streaming_kernel", softmax_streaming_kernel<In, Out, Streaming, access, output>, config,
+           p);
+  }
+}
+
+template <class Policy, SoftmaxKernels kernels, class In, class Out>
+void launch_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
+                    cudaStream_t stream) {
+  constexpr auto vectors = ColumnAccess::vectors, elements = ColumnAccess::elements;
+  constexpr auto softmax = Output::softmax, log_softmax = Output::log_softmax;
+  if (columns_are_vectors(p)) {
+    output == softmax ? launch_softmax<Policy, kernels, vectors, softmax>(p, device, stream)
+                      : launch_softmax<Policy, kernels, vectors, log_softmax>(p, device, stream);
+  } else {
+    output == softmax ? launch_softmax<Policy, kernels, elements, softmax>(p, device, stream)
+                      : launch_softmax<Policy, kernels, elements, log_softmax>(p, device, stream);
+  }
+}
+
+/// Runs the policy `select_softmax_policy` names.
+template <class In, class Out, int index = 0>
+void launch_selected_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
+                             cudaStream_t stream) {
+  constexpr auto& policies = softmax_policies<static_cast<int>(sizeof(In))>;
+  constexpr SoftmaxSpec spec = policies[index];
+  constexpr bool last = index + 1 == static_cast<int>(policies.size());
+  if constexpr (!last) {
+    if (select_softmax_policy<static_cast<int>(sizeof(In))>(p.x.columns, device.architecture) != index) {
+      return launch_selected_softmax<In, Out, index + 1>(p, output, device, stream);
+    }
+  }
+  launch_softmax<SoftmaxPolicy<spec.threads, spec.items, spec.rows>,
+                 last ? SoftmaxKernels::streaming : SoftmaxKernels::holding>(p, output, device, stream);
+}
+
+template <class In, class Out>
+SoftmaxParams<In, Out> scale_softmax_params(const Matrix<const In>& x, const ConstVector& scale,
+                                            const Matrix<Out>& y, const Device& device) {
+  require(check_scale_softmax(x, scale, y));
+  require(check_device_pointer("x", x.data, device));
+  require(check_device_pointer("scale", scale.data, device));
+  require(check_device_pointer("y", y.data, device));
+  return {.x = x,
+          .y = y,
+          .multiplier = scale,
+          .addend = {},
+          .unit = static_cast<Accumulator<In>>(log2e),
+          .segment = 0};
+}
+
+}  // namespace detail
+
+/// y = softmax(scale * x, dim=1), or its natural logarithm.
+///
+/// x: (rows, columns) of double, float, __half or __nv_bfloat16, computed in float (double for double). y:
+/// the same shape, any of these dtypes that is not wider than the computation; it may be x itself. scale: (1)
+/// or (columns) of any dtype, read on the device; absent means 1. Any length of row. On sm_90 rows
+/// are read once up to 131072 columns of float, 65536 of 16-bit or double elements, elsewhere up to an eighth
+/// of that, and twice beyond. scale * x may be up to 2^29 in magnitude (float; beyond, its distance to the
+/// next float makes powers of two overflow). Probabilities below 2^-126 may come out as 0.
+///
+/// Queued on `stream`; does not synchronise or allocate, can be captured in a graph. Deterministic, and a
+/// row's bits do not depend on the other rows. NaN, +inf and rows of -inf give what torch.softmax gives.
+/// Throws Error, with y untouched, for bad arguments and for a launch that is refused.
+template <class In, class Out>
+void scale_softmax(const Matrix<const In>& x, const ConstVector& scale, const Matrix<Out>& y,
+                   cudaStream_t stream, Output output = Output::softmax) {
+  const Device device = Device::current(stream);
+  detail::launch_selected_softmax(detail::scale_softmax_params(x, scale, y, device), output, device, stream);
+}
+
+/// The same with an explicit policy.
+template <class Policy, class In, class Out>
+void scale_softmax(const Matrix<const In>& x, const ConstVector& scale, const Matrix<Out>& y,
+                   cudaStream_t stream, Output output = Output::softmax) {
+  const Device device = Device::current(stream);
+  detail::launch_softmax<Policy, detail::SoftmaxKernels::both>(
+      detail::scale_softmax_params(x, scale, y, device), output, device, stream);
+}
+
+}  // namespace masthead::inline v0
