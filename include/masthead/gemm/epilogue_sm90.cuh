@@ -1,0 +1,180 @@
+#pragma once
+/// From a warp's accumulators to softmax: affine, row statistics, 16-bit codes, staging and stores.
+
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "masthead/gemm/loader_sm90.cuh"
+#include "masthead/ptx/stmatrix.cuh"
+#include "masthead/reduce/row_partials.cuh"
+#include "masthead/tile/wgmma_fragment.hpp"
+
+namespace masthead::inline v0 {
+
+/// Two values rounded to `out`, the first in the low half.
+template <Dtype out>
+__device__ __forceinline__ std::uint32_t narrow_pair(float low, float high) {
+  if constexpr (out == Dtype::bf16) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const std::uint32_t*>(&pair);
+  } else {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<const std::uint32_t*>(&pair);
+  }
+}
+
+/// What one warp does with its 16 x tile.n accumulators (tile/wgmma_fragment.hpp). `out` is the dtype of y.
+/// All lanes call every function; none synchronises with another warp.
+template <Sm90Layout layout, Dtype out>
+struct EpilogueSm90 {
+  static constexpr int columns = layout.tile.n;
+  static constexpr int blocks = columns / 8;
+  static constexpr int chunk_blocks = 64 / 8;
+  using Accumulators = float[layout.accumulators()];
+  using Fragment = WgmmaFragment;
+
+  /// acc becomes distances from the part's reference; partial[h] is the statistics of row lane / 4 + 8 h, in
+  /// all four lanes that share it. Sums are of the exact logits: a code's rounding then touches one
+  /// probability, not its row.
+  // fmaxf drops NaN, which the sum keeps.
+  __device__ __forceinline__ static void to_softmax(Accumulators& acc, const AffineColumn* affine, int lane,
+                                                    RowPartial (&partial)[2]) {
+    apply_affine(acc, affine, lane);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float maximum[2] = {negative_infinity<float>, negative_infinity<float>};
+#pragma unroll
+      for (int j = 0; j < blocks; ++j) {
+        maximum[0] = fmaxf(maximum[0], acc[Fragment::index(j, half, 0)]);
+        maximum[1] = fmaxf(maximum[1], acc[Fragment::index(j, half, 1)]);
+      }
+      const float reference = integer_reference(
+          over_quad(fmaxf(maximum[0], maximum[1]), [](float a, float b) { return fmaxf(a, b); }));
+      const float subtracted = finite_reference(reference);
+      float chunk[columns / 64];
+#pragma unroll
+      for (int c = 0; c < columns / 64; ++c) {
+        const float sum = tree_sum<0, chunk_blocks>([&](int j) {
+          return exponential(acc[Fragment::index(c * chunk_blocks + j, half, 0)], subtracted) +
+                 exponential(acc[Fragment::index(c * chunk_blocks + j, half, 1)], subtracted);
+        });
+        chunk[c] = over_quad(sum, [](float a, float b) { return a + b; });
+      }
+      partial[half] = {reference, tree_sum<0, columns / 64>([&](int c) { return chunk[c]; })};
+    }
+  }
+
+  /// acc = fma(acc, multiplier, addend) by column.
+  __device__ __forceinline__ static void apply_affine(Accumulators& acc, const AffineColumn* affine,
+                                                      int lane) {
+#pragma unroll
+    for (int j = 0; j < blocks; ++j) {
+      const float4 two = *reinterpret_cast<const float4*>(affine + Fragment::at(lane, j, 0, 0).column);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float& first = acc[Fragment::index(j, half, 0)];
+        float& second = acc[Fragment::index(j, half, 1)];
+        first = fmaf(first, two.x, two.y);
+        second = fmaf(second, two.z, two.w);
+      }
+    }
+  }
+
+  /// Writes the statistics of the warp's rows; row `first_row` of `batch` is the warp's first.
+  __device__ __forceinline__ static void publish(const RowPartial (&partial)[2], RowPartial* partials,
+                                                 std::int64_t parts, std::int64_t part,
+                                                 std::int64_t first_row, std::int64_t batch, int lane) {
+    if (lane % 4 != 0) return;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const std::int64_t row = first_row + lane / 4 + 8 * half;
+      if (row < batch) {
+        __stcg(reinterpret_cast<float2*>(partials + row * parts + part),
+               make_float2(partial[half].reference, partial[half].sum));
+      }
+    }
+  }
+
+  /// Stages distances as codes in the warp's panel.
+  __device__ __forceinline__ static void stage_codes(const Accumulators& acc, unsigned char* panel,
+                                                     int lane) {
+    // Four addresses serve all blocks, the rest is immediate: sixteen would be kept across the mainloop.
+    const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(panel)) +
+                      static_cast<std::uint32_t>(WarpPanel::stmatrix_offset(lane, 0));
+    stage_box<0>(acc, base);
+  }
+
+  /// Two stored codes to two stored probabilities.
+  __device__ __forceinline__ static std::uint32_t normalise_pair(std::uint32_t codes, float offset) {
+    const float low = logit_code_from_bits(codes & 0xffffu), high = logit_code_from_bits(codes >> 16);
+    return narrow_pair<out>(exp2_flushed(LogitCode<out>::log2_of(low, offset)),
+                            exp2_flushed(LogitCode<out>::log2_of(high, offset)));
+  }
+  __device__ __forceinline__ static uint4 normalise(const uint4& codes, float offset) {
+    return make_uint4(normalise_pair(codes.x, offset), normalise_pair(codes.y, offset),
+                      normalise_pair(codes.z, offset), normalise_pair(codes.w, offset));
+  }
+
+  /// Rows of a staged box that a lane normalises: panel rows 4 i + lane / 8.
+  static constexpr int rows_a_lane = Fragment::warp_rows * swizzle_row_bytes / (32 * 16);
+
+  /// The codes of one staged box become probabilities in place; offset[i] is that of the lane's i-th row.
+  __device__ __forceinline__ static void normalise_box(unsigned char* panel, int box, int lane,
+                                                       const float (&offset)[rows_a_lane]) {
+#pragma unroll
+    for (int i = 0; i < rows_a_lane; ++i) {
+      auto* unit = reinterpret_cast<uint4*>(panel + box * WarpPanel::box_bytes) + i * 32 + lane;
+      *unit = normalise(*unit, offset[i]);
+    }
+  }
+
+ private:
+  /// Stages boxes `box` and up; lane's address of block j is base ^ 16 (j % 8) in its box (tested against
+  /// WarpPanel::stmatrix_offset).
+  template <int box>
+  __device__ __forceinline__ static void stage_box(const Accumulators& acc, std::uint32_t base) {
+#pragma unroll
+    for (int j = 0; j < chunk_blocks; j += 2) {
+      std::uint32_t packed[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int half = i % 2, block = box * chunk_blocks + j + i / 2;
+        packed[i] = __byte_perm(code_bits(acc[Fragment::index(block, half, 0)]),
+                                code_bits(acc[Fragment::index(block, half, 1)]), 0x5410);
+      }
+      ptx::stmatrix_x4<box * WarpPanel::box_bytes>(base ^ static_cast<std::uint32_t>(16 * j), packed[0],
+                                                   packed[1], packed[2], packed[3]);
+    }
+    if constexpr ((box + 1) * chunk_blocks < blocks) stage_box<box + 1>(acc, base);
+  }
+
+  __device__ __forceinline__ static std::uint32_t code_bits(float distance) {
+    return logit_code_bits(LogitCode<out>::encode(distance));
+  }
+
+  /// 2^(value - reference); value becomes its distance from the reference.
+  __device__ __forceinline__ static float exponential(float& value, float reference) {
+    value = reference - value;
+    return exp2_flushed(-value);
+  }
+
+  template <class Operation>
+  __device__ __forceinline__ static float over_quad(float value, Operation operation) {
+    value = operation(value, __shfl_xor_sync(0xffffffffu, value, 1));
+    return operation(value, __shfl_xor_sync(0xffffffffu, value, 2));
+  }
+
+  /// Σ value(i) over `count` (a power of two) from `first` on, as a binary tree.
+  template <int first, int count, class Value>
+  __device__ __forceinline__ static float tree_sum(Value value) {
+    if constexpr (count == 1) {
+      return value(first);
+    } else {
+      const float left = tree_sum<first, count / 2>(value);
+      return left + tree_sum<first + count / 2, count / 2>(value);
+    }
+  }
+};
+
+}  // namespace masthead::inline v0

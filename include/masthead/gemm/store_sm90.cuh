@@ -1,0 +1,98 @@
+#pragma once
+/// Storing a warp's part of y.
+
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "masthead/gemm/epilogue_sm90.cuh"
+
+namespace masthead::inline v0 {
+
+/// y as the Hopper kernels store it: by TMA where its address and row stride are multiples of 16 bytes, else
+/// element by element.
+template <class U>
+struct OutputSm90 {
+  CUtensorMap map;  ///< boxes of 16 rows x 64 columns; unused when by_tma is false
+  Matrix<U> matrix;
+  bool by_tma;
+};
+
+/// Stores of 16-bit panels; `y` lives in kernel parameters. All lanes of a warp call every function.
+template <Sm90Layout layout, class U>
+struct StoreSm90 {
+  static constexpr int boxes = layout.tile.n / WarpPanel::box_columns;
+
+  /// The warp's panel to rows from `row` and columns from `column` of y; what lies outside y is left out.
+  /// `finish_box(i)` writes the lane's part of box i just before it is stored. By TMA the panel is still
+  /// being read on return: see `wait_panel_read`.
+  template <class FinishBox>
+  __device__ __forceinline__ static void panel(const OutputSm90<U>& y, const unsigned char* panel,
+                                               std::int64_t row, std::int64_t column, int lane,
+                                               const FinishBox& finish_box) {
+#pragma unroll 1
+    for (int box = 0; box < boxes; ++box) {
+      finish_box(box);
+      if (y.by_tma) {
+        cuda::ptx::fence_proxy_async(cuda::ptx::space_shared);
+        __syncwarp();
+        if (lane == 0) {
+          const int at[2] = {static_cast<int>(column) + box * WarpPanel::box_columns, static_cast<int>(row)};
+          cuda::ptx::cp_async_bulk_tensor(cuda::ptx::space_global, cuda::ptx::space_shared, &y.map, at,
+                                          panel + box * WarpPanel::box_bytes);
+          cuda::ptx::cp_async_bulk_commit_group();
+        }
+      }
+    }
+    if (!y.by_tma) {
+      __syncwarp();
+      elements(y.matrix, panel, row, column, lane);
+    }
+  }
+
+  /// Returns when the panel may be written again.
+  __device__ __forceinline__ static void wait_panel_read(int lane) {
+    if (lane == 0) cuda::ptx::cp_async_bulk_wait_group_read(cuda::ptx::n32_t<0>{});
+    __syncwarp();
+  }
+
+  /// Float values straight from registers: row half h of the fragment to y's row `row` + lane / 4 + 8 h.
+  __device__ __forceinline__ static void registers(const Matrix<U>& y,
+                                                   const float (&acc)[layout.accumulators()],
+                                                   std::int64_t row, std::int64_t column, int lane) {
+    const bool pairs = reinterpret_cast<std::uintptr_t>(y.data) % 8 == 0 && y.row_stride % 2 == 0;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const std::int64_t r = row + lane / 4 + 8 * half;
+      if (r >= y.rows) continue;
+      U* target = y.data + r * y.row_stride + column;
+#pragma unroll
+      for (int j = 0; j < layout.tile.n / 8; ++j) {
+        const int c = WgmmaFragment::at(lane, j, half, 0).column;
+        const float first = acc[WgmmaFragment::index(j, half, 0)],
+                    second = acc[WgmmaFragment::index(j, half, 1)];
+        if (pairs && column + c + 1 < y.columns) {
+          *reinterpret_cast<float2*>(target + c) = make_float2(first, second);
+        } else {
+          if (column + c < y.columns) target[c] = first;
+          if (column + c + 1 < y.columns) target[c + 1] = second;
+        }
+      }
+    }
+  }
+
+ private:
+  __device__ static void elements(const Matrix<U>& y, const unsigned char* panel, std::int64_t row,
+                                  std::int64_t column, int lane) {
+#pragma unroll 1
+    for (int r = 0; r < WgmmaFragment::warp_rows && row + r < y.rows; ++r) {
+      U* target = y.data + (row + r) * y.row_stride + column;
+#pragma unroll 1
+      for (int c = lane; c < layout.tile.n && column + c < y.columns; c += 32) {
+        target[c] = *reinterpret_cast<const U*>(panel + WarpPanel::offset(r, c));
+      }
+    }
+  }
+};
+
+}  // namespace masthead::inline v0

@@ -1,0 +1,163 @@
+#pragma once
+/// Launching the Hopper kernels: what they ask for, tensor maps, schedules, co-residency.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "masthead/host/tensor_map.cuh"
+#include "masthead/kernel/finalise_sm90.cuh"
+#include "masthead/kernel/linear_softmax_cooperative_sm90.cuh"
+#include "masthead/kernel/linear_softmax_sm90.cuh"
+#include "masthead/policy.hpp"
+
+namespace masthead::inline v0 {
+
+/// What TMA asks of the operands beyond `check(arguments, mode)`.
+template <class T>
+Reason check_sm90(const Matrix<const T>& x, const Matrix<const T>& weight) {
+  if (Reason reason = check_tensor_map("x", x)) return reason;
+  return check_tensor_map("weight", weight);
+}
+
+/// Whether a wgmma policy can run on `device` with the code at hand. Throws Error only for a broken context.
+// A kernel body compiled for another target than sm_90a declares static shared memory.
+template <class Policy>
+Reason check_compiled_for_sm90a(const Device& device) {
+  if (device.architecture != 90) {
+    return Error("device.architecture", "sm_" + std::to_string(device.architecture),
+                 "must be sm_90 for " + to_string(Policy::spec));
+  }
+  cudaFuncAttributes attributes{};
+  require_success(cudaFuncGetAttributes(&attributes, linear_softmax_sm90_kernel<Policy, float>),
+                  "cudaFuncGetAttributes(linear_softmax_sm90)");
+  if (attributes.sharedSizeBytes != 0) {
+    return Error("policy", to_string(Policy::spec),
+                 "must be compiled for sm_90a (-gencode=arch=compute_90a,code=sm_90a)");
+  }
+  return {};
+}
+
+/// Bytes of the row statistics of a 16-bit y.
+constexpr std::optional<std::int64_t> partials_bytes_sm90(const PolicySpec& spec, std::int64_t batch,
+                                                          std::int64_t out_features) {
+  return checked_product(batch, ceil_div(out_features, spec.tile.n), sizeof(RowPartial));
+}
+
+/// The launches of one forward pass on the Hopper engine. The arguments have been checked, check_sm90
+/// included.
+template <class Policy, class T>
+class LinearSoftmaxSm90 {
+  static constexpr PolicySpec spec = Policy::spec;
+
+ public:
+  /// Throws Error when the problem has more tiles than 31 bits count.
+  LinearSoftmaxSm90(const Matrix<const T>& x, const Parameters<T>& parameters, cudaStream_t stream)
+      : x_(x), parameters_(parameters), stream_(stream) {
+    const auto tiles = checked_product(ceil_div(x.rows, std::int64_t{spec.tile.m} * spec.cluster_m),
+                                       ceil_div(parameters.out_features(), std::int64_t{spec.tile.n}));
+    if (!tiles || *tiles >= std::int64_t{1} << 30) {
+      throw Error("y.shape", detail::shape(x.rows, parameters.out_features()),
+                  "must be fewer than 2^30 tiles of " + to_string(spec));
+    }
+    grid_ = ClusterGrid::of(x.rows, parameters.out_features(), spec.tile.m, spec.tile.n, spec.cluster_m);
+  }
+
+  /// Logits in log2 units (training mode: x W^T alone) in `y`.
+  void logits(const Matrix<float>& y, Mode mode) const {
+    general(params<PersistentSchedule>(y, mode, nullptr));
+  }
+
+  /// softmax in a 16-bit `y`: in one kernel that stores y once, where all tiles fit on the device at the same
+  /// time, else in two. The choice does not change a bit. `partials` holds partials_bytes_sm90(...) bytes.
+  // A small y is read again from L2 in less time than a cooperative launch and its meeting take (128 x 1024
+  // -> 512: 7.9 against 9.4 us, 1024 x 8192 -> 8192: 207.3 against 204.5 us).
+  void softmax(const Matrix<T>& y, RowPartial* partials) const {
+    constexpr auto kernel = &linear_softmax_cooperative_sm90_kernel<Policy, T>;
+    if (std::int64_t{grid_.size()} * spec.cluster_m * spec.tile.m * spec.tile.n >= 4 << 20) {
+      auto p = params<ResidentSchedule>(y, Mode::eval, partials);
+      p.schedule = ResidentSchedule::of(grid_, resident_clusters(kernel, "linear_softmax_cooperative_sm90"),
+                                        resident_tiles);
+      if (p.schedule.columns != 0) {
+        launch("linear_softmax_cooperative_sm90_kernel", kernel,
+               {.blocks = std::int64_t{p.schedule.clusters()} * spec.cluster_m,
+                .block_threads = spec.block_threads,
+                .stream = stream_,
+                .shared_bytes = spec.shared_bytes(),
+                .cluster = spec.cluster_m,
+                .overlap_previous = true,
+                .cooperative = true},
+               p);
+        return;
+      }
+    }
+    general(params<PersistentSchedule>(y, Mode::eval, partials));
+    launch("finalise_sm90_kernel", &finalise_sm90_kernel<Policy, T>,
+           {.blocks = y.rows * ceil_div(y.columns, finalise_columns),
+            .block_threads = finalise_threads,
+            .stream = stream_,
+            .overlap_previous = true},
+           FinaliseSm90Params<T>{y, partials, grid_.tiles_n});
+  }
+
+ private:
+  /// Everything but the schedule.
+  template <class Schedule, class U>
+  LinearSoftmaxSm90Params<T, U, Schedule> params(const Matrix<U>& y, Mode mode, RowPartial* partials) const {
+    LinearSoftmaxSm90Params<T, U, Schedule> p{};
+    p.x = make_tensor_map("x", x_, spec.tile.m);
+    p.w = make_tensor_map("weight", parameters_.weight, spec.sm90().w_slice_rows());
+    p.y.matrix = y;
+    p.y.by_tma = sizeof(U) == 2 && !check_tensor_map("y", y);
+    if (p.y.by_tma) p.y.map = make_tensor_map("y", y, WgmmaFragment::warp_rows);
+    p.parameters = parameters_;
+    p.mode = mode;
+    p.partials = partials;
+    p.k_steps = static_cast<int>(ceil_div(x_.columns, spec.tile.k));
+    return p;
+  }
+
+  template <class U>
+  void general(LinearSoftmaxSm90Params<T, U, PersistentSchedule> p) const {
+    constexpr auto kernel = &linear_softmax_sm90_kernel<Policy, U>;
+    p.schedule = {grid_, std::min(resident_clusters(kernel, "linear_softmax_sm90"), grid_.size())};
+    launch("linear_softmax_sm90_kernel", kernel,
+           {.blocks = std::int64_t{p.schedule.clusters} * spec.cluster_m,
+            .block_threads = spec.block_threads,
+            .stream = stream_,
+            .shared_bytes = spec.shared_bytes(),
+            .cluster = spec.cluster_m,
+            .overlap_previous = true},
+           p);
+  }
+
+  /// Clusters of `kernel` that the current device (or MIG slice) runs at the same time. Throws Error when it
+  /// does not run one.
+  template <class Params>
+  static int resident_clusters(void (*kernel)(Params), const char* name) {
+    allow_shared_bytes(name, kernel, spec.shared_bytes());
+    cudaLaunchAttribute attribute;
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = static_cast<unsigned>(spec.cluster_m);
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(static_cast<unsigned>(spec.cluster_m));
+    config.blockDim = dim3(static_cast<unsigned>(spec.block_threads));
+    config.dynamicSmemBytes = static_cast<std::size_t>(spec.shared_bytes());
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    int clusters = 0;
+    require_success(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config),
+                    std::string("cudaOccupancyMaxActiveClusters(") + name + ")");
+    if (clusters == 0) {
+      throw Error("policy", to_string(spec), "must fit on the device: it runs no cluster of this policy");
+    }
+    return clusters;
+  }
+
+  Matrix<const T> x_;
+  Parameters<T> parameters_;
+  cudaStream_t stream_;
+  ClusterGrid grid_{};
+};
+
+}  // namespace masthead::inline v0

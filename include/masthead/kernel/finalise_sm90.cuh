@@ -1,0 +1,73 @@
+#pragma once
+/// The second half of the general Hopper path: y from codes and partials, in place.
+
+#include "masthead/gemm/epilogue_sm90.cuh"
+#include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/tile/raster.hpp"
+
+namespace masthead::inline v0 {
+
+template <class U>
+struct FinaliseSm90Params {
+  Matrix<U> y;                 // (batch, out_features); codes in, probabilities out
+  const RowPartial* partials;  // (batch, parts)
+  int parts;
+};
+
+inline constexpr int finalise_threads = 256;
+/// Columns of a row one block finalises: 4 vectors of 16 bytes a thread.
+inline constexpr int finalise_columns = 8192;
+
+/// Grid: the row's blocks of columns, row by row.
+// A type parameter: nvcc 13.0 writes stubs that do not compile for kernels with a parameter of class type.
+template <class Policy, class U>
+__global__ void __launch_bounds__(finalise_threads)
+    finalise_sm90_kernel(const __grid_constant__ FinaliseSm90Params<U> p) {
+  constexpr Sm90Layout layout = Policy::spec.sm90();
+  using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
+  using Total = BlockRowTotal<finalise_threads / 32>;
+  constexpr int vector = 16 / static_cast<int>(sizeof(U));
+  constexpr int vectors = finalise_columns / (finalise_threads * vector);
+  __shared__ typename Total::TempStorage storage;
+  ptx::grid_dependency_trigger();
+  ptx::grid_dependency_wait();
+
+  const auto blocks = static_cast<unsigned>(ceil_div(p.y.columns, finalise_columns));
+  // Last rows first: the GEMM wrote them last, so they are still in L2.
+  const unsigned index = gridDim.x - 1 - blockIdx.x;
+  const std::int64_t row = index / blocks, first = std::int64_t{index % blocks} * finalise_columns;
+  const RowPartial* partials = p.partials + row * p.parts;
+  U* y = p.y.data + row * p.y.row_stride + first;
+  const int columns = static_cast<int>(
+      p.y.columns - first < finalise_columns ? p.y.columns - first : std::int64_t{finalise_columns});
+  const int vectored = reinterpret_cast<std::uintptr_t>(y) % 16 == 0 ? columns / vector * vector : 0;
+  const auto reference_at = [&](int column) {
+    return load_partial(partials, static_cast<int>((first + column) / layout.tile.n), p.parts).reference;
+  };
+
+  // Everything is asked for at once: codes, their references, and the partials of the total.
+  uint4 codes[vectors];
+  float reference[vectors];
+#pragma unroll
+  for (int v = 0; v < vectors; ++v) {
+    const int column = (v * finalise_threads + static_cast<int>(threadIdx.x)) * vector;
+    if (column < vectored) {
+      codes[v] = __ldcg(reinterpret_cast<const uint4*>(y + column));
+      reference[v] = reference_at(column);
+    }
+  }
+  const RowTotal total = Total(storage)(partials, p.parts);
+#pragma unroll
+  for (int v = 0; v < vectors; ++v) {
+    const int column = (v * finalise_threads + static_cast<int>(threadIdx.x)) * vector;
+    if (column < vectored) {
+      *reinterpret_cast<uint4*>(y + column) = Epilogue::normalise(codes[v], total.offset(reference[v]));
+    }
+  }
+  for (int column = vectored + static_cast<int>(threadIdx.x); column < columns; column += finalise_threads) {
+    auto* unit = reinterpret_cast<std::uint16_t*>(y + column);
+    *unit = static_cast<std::uint16_t>(Epilogue::normalise_pair(*unit, total.offset(reference_at(column))));
+  }
+}
+
+}  // namespace masthead::inline v0

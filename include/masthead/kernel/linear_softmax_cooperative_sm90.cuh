@@ -1,0 +1,110 @@
+#pragma once
+/// The Hopper kernel for outputs that fit on chip: tiles wait in shared memory as 16-bit codes
+/// while row statistics cross the grid, and y is stored once.
+
+#include "masthead/kernel/roles_sm90.cuh"
+#include "masthead/reduce/meeting_sm90.cuh"
+
+namespace masthead::inline v0 {
+
+/// Tiles a block can hold: one parked beside the ring, and the last one, for which the ring is free.
+inline constexpr int resident_tiles = 2;
+
+/// One tile's part of a consumer warp, as 16-bit codes in shared memory.
+struct ParkedTile {
+  unsigned char* panel;
+  std::int64_t column;
+  float reference[2];  // of rows lane / 4 and lane / 4 + 8
+};
+
+/// Turns `tile` into probabilities in place and stores it, box by box; lane l holds the total of panel row
+/// owned_row(l).
+template <Sm90Layout layout, class U>
+__device__ __forceinline__ void store_parked(const OutputSm90<U>& y, const ParkedTile& tile,
+                                             const RowTotal& total, std::int64_t row, int lane) {
+  using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
+  float offset[Epilogue::rows_a_lane];
+#pragma unroll
+  for (int i = 0; i < Epilogue::rows_a_lane; ++i) {
+    const int panel_row = 4 * i + lane / 8, owner = owned_row(panel_row);
+    const float low = __shfl_sync(0xffffffffu, tile.reference[0], panel_row % 8 * 4);
+    const float high = __shfl_sync(0xffffffffu, tile.reference[1], panel_row % 8 * 4);
+    const RowTotal of_row{__shfl_sync(0xffffffffu, total.reference, owner),
+                          __shfl_sync(0xffffffffu, total.sum, owner)};
+    offset[i] = of_row.offset(panel_row < 8 ? low : high);
+  }
+  StoreSm90<layout, U>::panel(y, tile.panel, row, tile.column, lane,
+                              [&](int box) { Epilogue::normalise_box(tile.panel, box, lane, offset); });
+}
+
+/// Grid: schedule.clusters() clusters, launched cooperatively. y is 16-bit. Shared memory:
+/// Policy::spec.shared_bytes().
+template <class Policy, class U>
+__global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_cooperative_sm90_kernel(
+    const __grid_constant__ LinearSoftmaxSm90Params<DeviceElement<Policy::spec.dtype>, U, ResidentSchedule>
+        p) {
+  constexpr Sm90Layout layout = Policy::spec.sm90();
+  using Mainloop = MainloopSm90<layout>;
+  using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
+  static_assert(layout.panel_bytes() <= layout.stages * layout.stage_bytes(),
+                "the ring holds one staged tile");
+  if constexpr (ptx::compiled_for_sm90a) {
+    extern __shared__ __align__(16) unsigned char dynamic[];
+    const BlockSm90<layout> block(dynamic, p);
+    if (block.warpgroup == 0) {
+      ptx::release_registers<layout.producer_registers()>();
+      block.produce(p);
+      GridMeeting::pass();
+    } else {
+      ptx::acquire_registers<layout.consumer_registers()>();
+      const int consumer = block.warpgroup - 1, warp = consumer * 4 + block.warp;
+      unsigned char* parked = block.storage.panel + warp * WarpPanel::bytes(layout.tile.n);
+      unsigned char* staged = block.storage.operands.x[0] + warp * WarpPanel::bytes(layout.tile.n);
+      typename Mainloop::Ring::State state;
+      typename AffineLoaderSm90<layout>::Ring::State affine_state;
+      typename Mainloop::Accumulators acc;
+      RowPartial partial[2];
+      ParkedTile first{parked, 0, {}};
+      ClusterTile tile, next{};
+      p.schedule.get(block.cluster, 0, tile);
+      const std::int64_t row = block.first_row(tile) + warp * WgmmaFragment::warp_rows;
+      bool two = false;
+#pragma unroll 1
+      for (;;) {
+        Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, consumer, block.lane, acc);
+        block.affine_ring.wait_full(affine_state);
+        Epilogue::to_softmax(acc, block.storage.affine.column[affine_state.stage], block.lane, partial);
+        __syncwarp();
+        if (block.lane == 0) block.affine_ring.arrive_empty(affine_state);
+        affine_state.advance();
+        Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows,
+                          block.lane);
+        if (two || !p.schedule.get(block.cluster, 1, next)) break;
+        Epilogue::stage_codes(acc, parked, block.lane);
+        first = {parked, block.first_column(tile), {partial[0].reference, partial[1].reference}};
+        tile = next;
+        two = true;
+      }
+
+      GridMeeting meeting;
+      meeting.arrive();
+      // The whole block is past its last wgmma: the ring's memory is free.
+      Epilogue::stage_codes(acc, staged, block.lane);
+      const ParkedTile last{staged, block.first_column(tile), {partial[0].reference, partial[1].reference}};
+      meeting.wait();
+      ptx::grid_dependency_trigger();
+      const int parts = static_cast<int>(p.schedule.grid.tiles_n);
+      const std::int64_t rows = p.y.matrix.rows - row;
+      const RowTotal total = total_of_16_rows(p.partials + row * parts, parts,
+                                              rows < 16 ? static_cast<int>(rows) : 16, parts, block.lane);
+      store_parked<layout>(p.y, last, total, row, block.lane);
+      if (two) store_parked<layout>(p.y, first, total, row, block.lane);
+      StoreSm90<layout, U>::wait_panel_read(block.lane);
+    }
+    BlockSm90<layout>::leave();
+  } else {
+    not_compiled_for_sm90a();
+  }
+}
+
+}  // namespace masthead::inline v0

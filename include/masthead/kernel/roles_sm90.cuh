@@ -1,0 +1,134 @@
+#pragma once
+/// What the Hopper kernels share: parameters, shared memory, and the producer warpgroup.
+
+#include <cstdint>
+
+#include "masthead/gemm/mainloop_sm90.cuh"
+#include "masthead/gemm/store_sm90.cuh"
+#include "masthead/ptx/elect.cuh"
+#include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/ptx/prefetch_tensor_map.cuh"
+#include "masthead/ptx/setmaxnreg.cuh"
+#include "masthead/ptx/sm90a.cuh"
+#include "masthead/tile/cluster_schedule.hpp"
+
+namespace masthead::inline v0 {
+
+/// The body of a Hopper kernel in code for other targets; its static shared memory is how the host can tell
+/// (host/linear_softmax_sm90.cuh).
+__device__ inline void not_compiled_for_sm90a() {
+  __shared__ volatile unsigned char mark;
+  mark = 1;
+  __trap();
+}
+
+template <class T, class U, class Schedule>
+struct LinearSoftmaxSm90Params {
+  CUtensorMap x;             // (batch, in_features), boxes of tile_m x tile_k
+  CUtensorMap w;             // (out_features, in_features), boxes of tile_n / cluster_m x tile_k
+  OutputSm90<U> y;           // (batch, out_features)
+  Parameters<T> parameters;  // the vectors are read raw
+  Mode mode;                 // training: sums without an affine
+  RowPartial* partials;      // (batch, tiles_n)
+  int k_steps;
+  Schedule schedule;
+};
+
+/// Shared memory of a block: the ring of operand stages, one tile as 16-bit values, the affine, the barriers.
+template <Sm90Layout layout>
+struct SharedStorageSm90 {
+  typename LoaderSm90<layout>::SharedStorage operands;
+  alignas(1024) unsigned char panel[layout.panel_bytes()];  // (warp, box, 16, 64), 128-byte swizzle
+  typename AffineLoaderSm90<layout>::SharedStorage affine;
+  typename LoaderSm90<layout>::Ring::SharedStorage ring;
+  typename AffineLoaderSm90<layout>::Ring::SharedStorage affine_ring;
+
+  __device__ static SharedStorageSm90& in(unsigned char* dynamic) {
+    const auto start = reinterpret_cast<std::uintptr_t>(dynamic);
+    static_assert(sizeof(SharedStorageSm90) + 1008 == static_cast<std::size_t>(layout.shared_bytes()));
+    return *reinterpret_cast<SharedStorageSm90*>(dynamic + ((1024 - start % 1024) % 1024));
+  }
+};
+
+/// A block's place in the grid and the rings it works with; construction is the kernels' common prologue.
+template <Sm90Layout layout>
+struct BlockSm90 {
+  using Loader = LoaderSm90<layout>;
+  using AffineLoader = AffineLoaderSm90<layout>;
+
+  SharedStorageSm90<layout>& storage;
+  typename Loader::Ring ring;
+  typename AffineLoader::Ring affine_ring;
+  int warpgroup;  ///< 0: producers; 1, 2: consumers
+  int warp;       ///< in the warpgroup
+  int lane;
+  int rank;  ///< in the cluster
+  int cluster;
+
+  /// All threads. On return the rings are usable by the whole cluster and earlier kernels' writes visible.
+  template <class Params>
+  __device__ BlockSm90(unsigned char* dynamic, const Params& p)
+      : storage(SharedStorageSm90<layout>::in(dynamic)),
+        ring(storage.ring),
+        affine_ring(storage.affine_ring),
+        warpgroup(__shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 128, 0)),
+        warp(__shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 32 % 4, 0)),
+        lane(static_cast<int>(threadIdx.x) % 32),
+        rank(static_cast<int>(blockIdx.x) % layout.cluster_m),
+        cluster(static_cast<int>(blockIdx.x) / layout.cluster_m) {
+    if (threadIdx.x == 0) {
+      ptx::prefetch_tensor_map(&p.x);
+      ptx::prefetch_tensor_map(&p.w);
+      Loader::init(ring);
+      AffineLoader::init(affine_ring);
+      cuda::ptx::fence_mbarrier_init(cuda::ptx::sem_release, cuda::ptx::scope_cluster);
+    }
+    cluster_barrier();
+    ptx::grid_dependency_wait();
+  }
+
+  __device__ std::int64_t first_row(const ClusterTile& tile) const {
+    return (std::int64_t{tile.m} * layout.cluster_m + rank) * layout.tile.m;
+  }
+  __device__ std::int64_t first_column(const ClusterTile& tile) const {
+    return std::int64_t{tile.n} * layout.tile.n;
+  }
+
+  /// The producer warpgroup: warp 0 loads x and W, the others the affine, for all tiles of the schedule.
+  template <class Params>
+  __device__ __forceinline__ void produce(const Params& p) const {
+    ClusterTile tile;
+    if (warp == 0) {
+      if (ptx::elect()) {
+        typename Loader::Ring::State state;
+#pragma unroll 1
+        for (int turn = 0; p.schedule.get(cluster, turn, tile); ++turn) {
+          Loader::load(p.x, p.w, storage.operands, ring, state, static_cast<int>(first_row(tile)),
+                       static_cast<int>(first_column(tile)), p.k_steps, rank);
+        }
+      }
+      __syncwarp();
+    } else {
+      typename AffineLoader::Ring::State state;
+#pragma unroll 1
+      for (int turn = 0; p.schedule.get(cluster, turn, tile); ++turn) {
+        AffineLoader::load(p.parameters, p.mode, storage.affine, affine_ring, state, first_column(tile),
+                           static_cast<int>(threadIdx.x) - 32);
+      }
+    }
+  }
+
+  /// No block may leave while others of its cluster still write to its shared memory or arrive at its
+  /// barriers. All threads.
+  __device__ static void leave() { cluster_barrier(); }
+
+ private:
+  // Relaxed: barriers are published by fence_mbarrier_init, y needs no order inside the grid. A releasing
+  // arrive waits for every store of the thread to reach memory.
+  __device__ static void cluster_barrier() {
+    cuda::ptx::barrier_cluster_arrive(cuda::ptx::sem_relaxed);
+    cuda::ptx::barrier_cluster_wait();
+  }
+};
+
+}  // namespace masthead::inline v0
