@@ -1,0 +1,221 @@
+#pragma once
+/// The whole head with an explicit policy: y = softmax(scale * BatchNorm1d(x W^T + b), dim=1).
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "masthead/host/linear_softmax_sm90.cuh"
+#include "masthead/kernel/batch_norm.cuh"
+#include "masthead/kernel/linear_affine.cuh"
+#include "masthead/softmax/scale_softmax.cuh"
+
+namespace masthead::inline v0 {
+
+/// Where a forward pass keeps what does not fit in y; offsets in bytes, each a multiple of 256.
+struct HeadWorkspace {
+  std::int64_t logits = 0;      ///< (batch, out_features), only when y is narrower than the accumulator
+  std::int64_t partials = 0;    ///< (batch, tiles of features), instead of logits in softmax by wgmma
+  std::int64_t parts = 0;       ///< (splits, out_features) Moments, training mode only
+  std::int64_t multiplier = 0;  ///< (out_features), training mode only
+  std::int64_t addend = 0;      ///< (out_features), training mode only
+  std::int64_t bytes = 0;
+
+  /// Enough for every policy with operands of this dtype, and every output. Throws Error when the size does
+  /// not fit in 63 bits.
+  static HeadWorkspace of(Dtype operand, Dtype y, Mode mode, std::int64_t batch, std::int64_t out_features) {
+    return of(shipped_policies(operand).small, y, mode, Output::log_softmax, batch, out_features);
+  }
+
+  /// What one policy and output needs, which may be far less.
+  static HeadWorkspace of(const PolicySpec& policy, Dtype y, Mode mode, Output output, std::int64_t batch,
+                          std::int64_t out_features) {
+    HeadWorkspace w;
+    const Dtype operand = policy.dtype;
+    const std::int64_t sum_bytes = size_of(accumulator_dtype(operand));
+    const auto take_bytes = [&](const std::optional<std::int64_t>& size) {
+      const std::int64_t offset = w.bytes;
+      if (!size || __builtin_add_overflow(w.bytes, (*size + 255) / 256 * 256, &w.bytes)) {
+        throw Error("workspace", std::to_string(batch) + " * " + std::to_string(out_features),
+                    "its size in bytes must fit in 63 bits");
+      }
+      return offset;
+    };
+    const auto take = [&](std::int64_t rows, std::int64_t element_bytes) {
+      return take_bytes(checked_product(rows, logits_stride(out_features), element_bytes));
+    };
+    if (keeps_codes(policy, y, mode, output)) {
+      w.partials = take_bytes(partials_bytes_sm90(policy, batch, out_features));
+    } else if (y != accumulator_dtype(operand)) {
+      w.logits = take(batch, sum_bytes);
+    }
+    if (mode == Mode::training) {
+      const std::int64_t moments_bytes =
+          operand == Dtype::f64 ? sizeof(Moments<double>) : sizeof(Moments<float>);
+      w.parts = take(column_statistics_splits(batch), moments_bytes);
+      w.multiplier = take(1, sum_bytes);
+      w.addend = take(1, sum_bytes);
+    }
+    return w;
+  }
+
+  /// Whether y itself holds coded logits between GEMM and softmax: they are good for a 16-bit softmax, not
+  /// for its logarithm.
+  static constexpr bool keeps_codes(const PolicySpec& policy, Dtype y, Mode mode, Output output) {
+    return policy.engine == Engine::wgmma && size_of(y) == 2 && mode == Mode::eval &&
+           output == Output::softmax;
+  }
+
+  /// Rows start at multiples of 16 bytes.
+  static constexpr std::int64_t logits_stride(std::int64_t out_features) {
+    return ceil_div(out_features, 4) * 4;
+  }
+};
+
+namespace detail {
+
+/// A forward pass in one mode: checks everything, then launches.
+template <class Policy, class T, class U>
+class HeadLaunch {
+  static_assert(std::is_same_v<T, DeviceElement<Policy::spec.dtype>>,
+                "masthead: the policy's dtype must be the element type of x and weight");
+  static constexpr PolicySpec spec = Policy::spec;
+  using Sum = Accumulator<T>;
+
+ public:
+  HeadLaunch(const HeadArguments<T, U>& arguments, Mode mode, const Workspace& workspace, cudaStream_t stream)
+      : arguments_(arguments), mode_(mode), stream_(stream), device_(Device::current(stream)) {
+    require(check(arguments, mode));
+    require(check_device_pointers(arguments.parameters, device_));
+    require(check_device_pointer("x", arguments.x.data, device_));
+    require(check_device_pointer("y", arguments.y.data, device_));
+    if (spec.shared_bytes() > device_.max_shared_per_block) {
+      throw Error("policy", to_string(spec),
+                  "needs " + std::to_string(spec.shared_bytes()) +
+                      " bytes of shared memory a block, this device has " +
+                      std::to_string(device_.max_shared_per_block));
+    }
+    if constexpr (spec.engine == Engine::wgmma) {
+      require(check_compiled_for_sm90a<Policy>(device_));
+      require(check_sm90(arguments.x, arguments.parameters.weight));
+    }
+    layout_ =
+        HeadWorkspace::of(spec, dtype_of<U>, mode, arguments.output, arguments.x.rows, arguments.y.columns);
+    require(check_workspace(workspace, layout_.bytes));
+    if (layout_.bytes > 0) require(check_device_pointer("workspace", workspace.data, device_));
+    workspace_ = static_cast<unsigned char*>(workspace.data);
+    if constexpr (std::is_same_v<U, Sum>) {
+      logits_ = arguments.y;
+    } else {
+      logits_ = {at<Sum>(layout_.logits), arguments.y.rows, arguments.y.columns,
+                 HeadWorkspace::logits_stride(arguments.y.columns)};
+    }
+  }
+
+  void eval() {
+    if constexpr (spec.engine == Engine::wgmma && std::is_same_v<T, U>) {
+      if (HeadWorkspace::keeps_codes(spec, dtype_of<U>, mode_, arguments_.output)) {
+        sm90().softmax(arguments_.y, at<RowPartial>(layout_.partials));
+        return;
+      }
+    }
+    linear();
+    softmax({}, {});
+  }
+
+  void training(const RunningStatistics& running) {
+    require(check(running, arguments_.y.columns));
+    require(check_device_pointer("running.mean", running.mean.data, device_));
+    require(check_device_pointer("running.var", running.var.data, device_));
+    require(check_device_pointer("running.batches_tracked", running.batches_tracked, device_));
+    linear();
+
+    const std::int64_t features = arguments_.y.columns;
+    const int splits = column_statistics_splits(arguments_.y.rows);
+    auto* parts = at<Moments<Sum>>(layout_.parts);
+    launch("column_statistics_kernel", column_statistics_kernel<Sum>,
+           {.blocks = ceil_div(features, 32) * splits,
+            .block_threads = BlockColumnStatistics<Sum>::block_threads,
+            .stream = stream_},
+           ColumnStatisticsParams<Sum>{logits_, parts, splits, running.batches_tracked});
+
+    auto *multiplier = at<Sum>(layout_.multiplier), *addend = at<Sum>(layout_.addend);
+    launch("batch_affine_kernel", batch_affine_kernel<T>,
+           {.blocks = ceil_div(features, 128), .block_threads = 128, .stream = stream_},
+           BatchAffineParams<T>{arguments_.parameters, parts, splits, multiplier, addend, running.mean,
+                                running.var, running.momentum.value_or(-1), running.batches_tracked});
+    softmax(ConstVector(multiplier, features), ConstVector(addend, features));
+  }
+
+ private:
+  LinearSoftmaxSm90<Policy, T> sm90() const { return {arguments_.x, arguments_.parameters, stream_}; }
+
+  void linear() {
+    if constexpr (spec.engine == Engine::wgmma) {
+      sm90().logits(logits_, mode_);
+    } else {
+      linear_simt();
+    }
+  }
+
+  void linear_simt() {
+    const Raster raster{ceil_div(arguments_.y.rows, spec.tile.m),
+                        ceil_div(arguments_.y.columns, spec.tile.n)};
+    const bool vectors = rows_aligned(arguments_.x, 16) && rows_aligned(arguments_.parameters.weight, 16);
+    launch("linear_affine_kernel",
+           vectors ? linear_affine_kernel<Policy, 16> : linear_affine_kernel<Policy, spec.element_bytes()>,
+           {.blocks = raster.size(),
+            .block_threads = spec.block_threads,
+            .stream = stream_,
+            .shared_bytes = spec.shared_bytes()},
+           LinearAffineParams<T>{arguments_.x, arguments_.parameters, logits_, mode_, raster});
+  }
+
+  void softmax(const ConstVector& multiplier, const ConstVector& addend) {
+    launch_selected_softmax(SoftmaxParams<Sum, U>{.x = logits_,
+                                                  .y = arguments_.y,
+                                                  .multiplier = multiplier,
+                                                  .addend = addend,
+                                                  .unit = Sum(1),
+                                                  .segment = 0},
+                            arguments_.output, device_, stream_);
+  }
+
+  template <class V>
+  V* at(std::int64_t offset) const {
+    return reinterpret_cast<V*>(workspace_ + offset);
+  }
+
+  HeadArguments<T, U> arguments_;
+  Mode mode_;
+  cudaStream_t stream_;
+  Device device_;
+  HeadWorkspace layout_;
+  unsigned char* workspace_ = nullptr;
+  Matrix<Sum> logits_;
+};
+
+}  // namespace detail
+
+/// The head in eval mode (running statistics) with an explicit policy, one or two kernels.
+///
+/// The workspace holds HeadWorkspace::of(...).bytes on the device: nothing when y has the accumulator's
+/// dtype. A wgmma policy asks for x and a weight that TMA can read (check_sm90). Queued on `stream`: no
+/// synchronisation, no allocation, capturable; parameters are read when the kernels run. Deterministic; a
+/// row's bits do not depend on its batch. Throws Error before anything is launched.
+template <class Policy, class T, HeadOutputOf<T> U>
+void linear_batch_norm_softmax(const HeadArguments<T, U>& arguments, const Workspace& workspace,
+                               cudaStream_t stream) {
+  detail::HeadLaunch<Policy, T, U>(arguments, Mode::eval, workspace, stream).eval();
+}
+
+/// The same in training mode: normalises with the mean and biased variance of this batch (at least 2 rows)
+/// and updates `running` on the device. Four kernels.
+template <class Policy, class T, HeadOutputOf<T> U>
+void linear_batch_norm_softmax_training(const HeadArguments<T, U>& arguments,
+                                        const RunningStatistics& running, const Workspace& workspace,
+                                        cudaStream_t stream) {
+  detail::HeadLaunch<Policy, T, U>(arguments, Mode::training, workspace, stream).training(running);
+}
+
+}  // namespace masthead::inline v0
