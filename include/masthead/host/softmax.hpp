@@ -1,0 +1,94 @@
+#pragma once
+/// Softmax on the CPU: of one row, and of a scaled matrix.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+#include "masthead/checks.hpp"
+#include "masthead/host/aligned_buffer.hpp"
+#include "masthead/host/executor.hpp"
+#include "masthead/host/feature.hpp"
+#include "masthead/numeric/logit_unit.hpp"
+#include "masthead/numeric/online_softmax.hpp"
+#include "masthead/numeric/rounding.hpp"
+#include "masthead/tile/raster.hpp"
+
+namespace masthead::inline v0::host {
+namespace detail {
+
+/// Calls body(row, worker) for every row, several rows of few columns to a task.
+template <class Body>
+void parallel_for_rows(const Executor& executor, std::int64_t rows, std::int64_t columns, const Body& body) {
+  const std::int64_t rows_per_task = std::max<std::int64_t>(1, 16384 / columns);
+  executor.parallel_for(ceil_div(rows, rows_per_task), [&](std::int64_t task, int worker) {
+    const std::int64_t end = std::min(rows, (task + 1) * rows_per_task);
+    for (std::int64_t row = task * rows_per_task; row < end; ++row) body(row, worker);
+  });
+}
+
+/// y = softmax(values), or its natural logarithm. `values` is overwritten and may be y itself.
+// The values are in memory, not recomputed, so that the maximum and the exponents see the same bits. Sums are
+// kept in double: a row of a million columns then adds nothing to the error of its exponentials.
+template <class A, class U>
+void softmax_row(A* values, std::int64_t columns, const LogitUnit<A>& unit, Output output, U* y) {
+  OnlineSoftmax<A> row;
+  for (std::int64_t j = 0; j < columns; ++j) row.max = larger(row.max, values[j]);
+  const A reference = row.reference();
+  double sum = 0;
+  if (output == Output::softmax) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      values[j] = exp2_of((values[j] - reference) * unit.to_log2);
+      sum += values[j];
+    }
+    row.sum = static_cast<A>(sum);
+    for (std::int64_t j = 0; j < columns; ++j) y[j] = round_to<U>(values[j] / row.sum);
+  } else {
+    for (std::int64_t j = 0; j < columns; ++j) sum += exp2_of((values[j] - reference) * unit.to_log2);
+    const A log_sum = static_cast<A>(std::log(sum));
+    for (std::int64_t j = 0; j < columns; ++j) {
+      y[j] = round_to<U>((values[j] - reference) * unit.to_natural - log_sum);
+    }
+  }
+}
+
+}  // namespace detail
+
+/// y = softmax(scale * x, dim=1), or its natural logarithm.
+///
+/// x: (rows, columns) of double, float, Half or BFloat16, computed in float (double for double). y: the same
+/// shape, any of these dtypes; it may be x itself. scale: (1) or (columns) of any dtype; absent means 1.
+///
+/// A row's bits depend neither on the other rows nor on the number of threads. NaN, +inf and rows of -inf
+/// give what torch.softmax gives. Returns when y is written. Throws Error for bad arguments and
+/// std::bad_alloc, y untouched.
+template <class T, class U>
+void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Matrix<U>& y,
+                   const Executor& executor, Output output = Output::softmax) {
+  using A = Accumulator<T>;
+  require(check_scale_softmax(x, scale, y));
+  std::vector<A> factors(static_cast<std::size_t>(x.columns));
+  for (std::int64_t j = 0; j < x.columns; ++j) {
+    factors[static_cast<std::size_t>(j)] = static_cast<A>(host::load_feature(scale, j, 1));
+  }
+  constexpr bool in_y = std::is_same_v<U, A>;
+  const AlignedBuffer<A> rows(in_y ? 0 : executor.threads() * x.columns);
+  detail::parallel_for_rows(executor, x.rows, x.columns, [&](std::int64_t m, int worker) {
+    const T* const from = x.data + m * x.row_stride;
+    U* const to = y.data + m * y.row_stride;
+    A* values;
+    if constexpr (in_y) {
+      values = to;
+    } else {
+      values = rows.data() + worker * x.columns;
+    }
+    for (std::int64_t j = 0; j < x.columns; ++j) {
+      values[j] = widen(from[j]) * factors[static_cast<std::size_t>(j)];
+    }
+    detail::softmax_row(values, x.columns, LogitUnit<A>::natural(), output, to);
+  });
+}
+
+}  // namespace masthead::inline v0::host
