@@ -1,0 +1,6 @@
+// expect: masthead::SoftmaxPolicy: threads must be a power of two between 32 and 1024
+#include "masthead/softmax/policy.hpp"
+
+using namespace masthead;
+
+constexpr SoftmaxSpec spec = SoftmaxPolicy<96, 8>::spec;

@@ -1,0 +1,197 @@
+#include <doctest/doctest.h>
+
+#include "masthead/parameters.hpp"
+#include "masthead/policy.hpp"
+
+using namespace masthead;
+
+TEST_SUITE("host policy") {
+  constexpr PolicySpec good{Dtype::f32, {.m = 128, .n = 128, .k = 16}, 256};
+
+  constexpr PolicySpec good_wgmma{Dtype::bf16, {.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma, 2};
+
+  constexpr PolicySpec with(void (*change)(PolicySpec&), PolicySpec spec = good) {
+    change(spec);
+    return spec;
+  }
+
+  TEST_CASE("a shipped policy meets every constraint") {
+    for (const Dtype dtype : {Dtype::f64, Dtype::f32, Dtype::f16, Dtype::bf16}) {
+      const ShippedPolicies shipped = shipped_policies(dtype);
+      for (const PolicySpec& spec : {shipped.wide, shipped.large, shipped.small}) {
+        CAPTURE(to_string(spec));
+        CHECK(constraint::all(spec));
+        CHECK(spec.dtype == dtype);
+        CHECK(spec.shared_bytes() == spec.stages * (spec.tile.m + spec.tile.n) * (spec.row_bytes() + 16));
+      }
+      for (const PolicySpec& spec : {shipped.large, shipped.small}) {
+        CAPTURE(to_string(spec));
+        CHECK(spec.shared_bytes() <= shared_bytes_per_block(75));
+      }
+    }
+  }
+
+  TEST_CASE("each predicate rejects what it names, and all() with it") {
+    struct Case {
+      bool (*predicate)(const PolicySpec&);
+      void (*change)(PolicySpec&);
+    };
+    using namespace constraint;
+    const Case cases[] = {
+        {block_is_whole_warps, [](PolicySpec& p) { p.block_threads = 0; }},
+        {block_is_whole_warps, [](PolicySpec& p) { p.block_threads = 100; }},
+        {block_is_whole_warps, [](PolicySpec& p) { p.block_threads = 1056; }},
+        {tile_is_positive, [](PolicySpec& p) { p.tile.m = 0; }},
+        {tile_is_positive, [](PolicySpec& p) { p.tile.n = -128; }},
+        {tile_is_positive, [](PolicySpec& p) { p.tile.k = 0; }},
+        {stages_in_range, [](PolicySpec& p) { p.stages = 1; }},
+        {stages_in_range, [](PolicySpec& p) { p.stages = 9; }},
+        {row_is_free_of_bank_conflicts, [](PolicySpec& p) { p.tile.k = 4; }},
+        {row_is_free_of_bank_conflicts, [](PolicySpec& p) { p.tile.k = 12; }},
+        {tile_splits_over_warps, [](PolicySpec& p) { p.tile.m = 6; }},
+        {tile_splits_over_warps, [](PolicySpec& p) { p.tile.n = 100; }},
+        {tile_copies_evenly, [](PolicySpec& p) { p.tile.k = 24; }},
+        {tile_copies_evenly, [](PolicySpec& p) { p.tile.m = 32; }},
+        {accumulators_fit_registers,
+         [](PolicySpec& p) {
+           p.tile = {256, 256, 16};
+         }},
+        {stages_fit_shared_memory, [](PolicySpec& p) { p.tile.k = 128, p.stages = 8; }},
+        {blocks_stand_alone, [](PolicySpec& p) { p.cluster_m = 2; }},
+    };
+    CHECK(all(good));
+    for (const Case& c : cases) {
+      const PolicySpec bad = with(c.change);
+      CAPTURE(to_string(bad));
+      CHECK(c.predicate(good));
+      CHECK_FALSE(c.predicate(bad));
+      CHECK_FALSE(all(bad));
+    }
+  }
+
+  TEST_CASE("each predicate on wgmma policies rejects what it names, and all() with it") {
+    struct Case {
+      bool (*predicate)(const PolicySpec&);
+      void (*change)(PolicySpec&);
+    };
+    using namespace constraint;
+    const Case cases[] = {
+        {dtype_has_wgmma, [](PolicySpec& p) { p.dtype = Dtype::f32, p.tile.k = 32; }},
+        {dtype_has_wgmma, [](PolicySpec& p) { p.dtype = Dtype::f64, p.tile.k = 16; }},
+        {tile_is_one_or_two_warpgroups,
+         [](PolicySpec& p) { p.tile.m = 192, p.tile.n = 128, p.block_threads = 512; }},
+        {tile_is_one_or_two_warpgroups, [](PolicySpec& p) { p.tile.m = 32; }},
+        {block_has_a_producer, [](PolicySpec& p) { p.block_threads = 256; }},
+        {tile_n_has_instruction, [](PolicySpec& p) { p.tile.n = 192; }},
+        {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 32; }},
+        {cluster_splits_weight, [](PolicySpec& p) { p.cluster_m = 3; }},
+        {cluster_splits_weight, [](PolicySpec& p) { p.cluster_m = 0; }},
+        {stages_fit_shared_memory, [](PolicySpec& p) { p.stages = 4; }},
+        {stages_in_range, [](PolicySpec& p) { p.stages = 1; }},
+    };
+    CHECK(all(good_wgmma));
+    for (const Case& c : cases) {
+      const PolicySpec bad = with(c.change, good_wgmma);
+      CAPTURE(to_string(bad));
+      CHECK(c.predicate(good_wgmma));
+      CHECK_FALSE(c.predicate(bad));
+      CHECK_FALSE(all(bad));
+    }
+  }
+
+  TEST_CASE("predicates accept their limits") {
+    CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 32; })));
+    CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 1024; })));
+    CHECK(constraint::stages_in_range(with([](PolicySpec& p) { p.stages = 2; })));
+    CHECK(constraint::stages_in_range(with([](PolicySpec& p) { p.stages = 8; })));
+    // 128 accumulators a thread of float, 64 of double.
+    CHECK(constraint::accumulators_fit_registers(with([](PolicySpec& p) { p.tile.n = 256; })));
+    CHECK_FALSE(constraint::accumulators_fit_registers(
+        with([](PolicySpec& p) { p.dtype = Dtype::f64, p.tile.n = 256; })));
+  }
+
+  TEST_CASE("a policy prints as its name") {
+    CHECK(to_string(good) == "simt_f32_128x128x16_t256_s3");
+    CHECK(to_string(PolicySpec{Dtype::bf16, {32, 64, 32}, 128, 4}) == "simt_bf16_32x64x32_t128_s4");
+    CHECK(to_string(good_wgmma) == "wgmma_bf16_128x256x64_t384_s3_c2");
+    CHECK(name(Precision::fp32_ieee) == "fp32_ieee");
+    CHECK(name(Dtype::f16) == "f16");
+    CHECK(name(Output::log_softmax) == "log_softmax");
+    CHECK(name(Mode::training) == "training");
+  }
+
+  TEST_CASE("a policy type carries its value") {
+    using MyPolicy = Policy<Dtype::f16, Tile{.m = 64, .n = 64, .k = 32}, 128, 4>;
+    static_assert(MyPolicy::spec == PolicySpec{Dtype::f16, {64, 64, 32}, 128, 4});
+    static_assert(std::is_same_v<PolicyFor<MyPolicy::spec>, MyPolicy>);
+    using MyHopperPolicy = Policy<Dtype::bf16, Tile{.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma>;
+    static_assert(MyHopperPolicy::spec == good_wgmma);
+    CHECK(MyPolicy::spec.stages == 4);
+  }
+
+  TEST_CASE("select_policy: large tiles for large problems, on every architecture, at compile time") {
+    static_assert(select_policy(Precision::fp32, 90, 1024, 8192, 8192) == shipped_policies(Dtype::f32).wide);
+    static_assert(select_policy(Precision::fp32, 80, 1024, 8192, 8192) == shipped_policies(Dtype::f32).wide);
+    static_assert(select_policy(Precision::fp32, 75, 1024, 8192, 8192) == shipped_policies(Dtype::f32).large);
+    static_assert(select_policy(Precision::fp32, 89, 1024, 8192, 8192) == shipped_policies(Dtype::f32).large);
+    static_assert(select_policy(Precision::fp32, 90, 256, 8192, 8192) == shipped_policies(Dtype::f32).large);
+    static_assert(select_policy(Precision::fp64, 80, 1024, 8192, 8192) == shipped_policies(Dtype::f64).large);
+    static_assert(select_policy(Precision::bf16, 75, 1, 8192, 8192) == shipped_policies(Dtype::bf16).small);
+    for (const int architecture : {75, 80, 86, 89, 90, 100, 120}) {
+      CAPTURE(architecture);
+      CHECK(select_policy(Precision::fp32, architecture, 1024, 8192, 8192).shared_bytes() <=
+            shared_bytes_per_block(architecture));
+      CHECK(select_policy(Precision::fp16, architecture, 1024, 8192, 8192).dtype == Dtype::f16);
+      // A tile of 128 rows for a batch of 64 would be half empty.
+      CHECK(select_policy(Precision::fp32, architecture, 64, 4096, 128256) ==
+            shipped_policies(Dtype::f32).small);
+      // One large tile leaves all other multiprocessors idle.
+      CHECK(select_policy(Precision::fp32, architecture, 128, 64, 128) == shipped_policies(Dtype::f32).small);
+    }
+  }
+
+  TEST_CASE("select_policy: wgmma for 16-bit precisions on sm_90 where TMA can read, whatever the batch") {
+    for (const Precision precision : {Precision::bf16, Precision::fp16}) {
+      const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(operand_dtype(precision));
+      for (const PolicySpec& spec : {shipped.wide, shipped.narrow}) {
+        CAPTURE(to_string(spec));
+        CHECK(constraint::all(spec));
+        CHECK(spec.dtype == operand_dtype(precision));
+      }
+      for (const std::int64_t batch : {1, 16, 129, 1024, 100000}) {
+        CAPTURE(batch);
+        CHECK(select_policy(precision, 90, batch, 8192, 8192) == shipped.wide);
+        CHECK(select_policy(precision, 90, batch, 8, 1025) == shipped.wide);
+        CHECK(select_policy(precision, 90, batch, 1024, 1024) == shipped.narrow);
+        CHECK(select_policy(precision, 90, batch, 1024, 1) == shipped.narrow);
+        // Rows of x and the weight that are no multiple of 16 bytes; addresses that are not; another GPU.
+        CHECK(select_policy(precision, 90, batch, 8191, 8192).engine == Engine::simt);
+        CHECK(select_policy(precision, 90, batch, 8192, 8192, false).engine == Engine::simt);
+        for (const int architecture : {75, 80, 89, 100, 120}) {
+          CHECK(select_policy(precision, architecture, batch, 8192, 8192).engine == Engine::simt);
+        }
+      }
+    }
+    for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::fp32_ieee}) {
+      CHECK(select_policy(precision, 90, 1024, 8192, 8192).engine == Engine::simt);
+    }
+  }
+
+  TEST_CASE("select_policy does not overflow") {
+    constexpr std::int64_t huge = std::int64_t{1} << 62;
+    CHECK(select_policy(Precision::fp32, 90, huge, 1, 1) == shipped_policies(Dtype::f32).wide);
+    CHECK(select_policy(Precision::fp32, 90, 1, huge, huge) == shipped_policies(Dtype::f32).small);
+  }
+
+  TEST_CASE("precisions have the dtypes the documentation lists") {
+    CHECK(operand_dtype(Precision::fp64) == Dtype::f64);
+    CHECK(operand_dtype(Precision::fp32) == Dtype::f32);
+    CHECK(operand_dtype(Precision::fp32_ieee) == Dtype::f32);
+    CHECK(operand_dtype(Precision::fp16) == Dtype::f16);
+    CHECK(operand_dtype(Precision::bf16) == Dtype::bf16);
+    CHECK(accumulator_dtype(Dtype::bf16) == Dtype::f32);
+    CHECK(accumulator_dtype(Dtype::f64) == Dtype::f64);
+    static_assert(std::is_same_v<HostElement<Dtype::bf16>, BFloat16>);
+    static_assert(sizeof(Half) == 2 && sizeof(BFloat16) == 2);
+  }
+}

@@ -1,0 +1,161 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "../support/compare.hpp"
+#include "../support/random.hpp"
+#include "../support/reference.hpp"
+#include "masthead/host/softmax.hpp"
+
+using namespace masthead;
+using test::at;
+using test::FencedMatrix;
+
+namespace {
+
+constexpr std::int64_t lengths[] = {1, 2, 7, 31, 63, 64, 65, 129, 1000, 4097, 32769, 100000};
+
+std::int64_t rows_for(std::int64_t columns) { return columns > 1000 ? 2 : 19; }
+
+/// scale_softmax of values that are exact in T, into a fenced matrix.
+template <class T, class U>
+FencedMatrix<U> run(const std::vector<double>& x, std::int64_t rows, std::int64_t columns,
+                    const std::vector<double>& scale, Output output, int threads = 2) {
+  FencedMatrix<T> in(rows, columns, columns + 2, 1);
+  in.set(x);
+  FencedMatrix<U> y(rows, columns, columns + 3, 1);
+  const test::Elements factors = test::to_elements(scale, Dtype::f32);
+  host::scale_softmax(Matrix<const T>(in.view()), factors.view(), y.view(), host::Executor(threads), output);
+  return y;
+}
+
+template <class T, class U>
+void check_lengths() {
+  std::uint64_t seed = 0;
+  for (const std::int64_t columns : lengths) {
+    CAPTURE(columns);
+    const std::int64_t rows = rows_for(columns);
+    test::Random random(++seed);
+    const auto x = test::rounded(random.normals(rows * columns, 0, 3), dtype_of<T>);
+    for (const auto& scale : {std::vector<double>{}, {-3}, {0}, {12.5}, random.uniforms(columns, -2, 2)}) {
+      const auto exact_scale = test::rounded(scale, Dtype::f32);
+      const auto reference = test::scale_softmax_reference(x, rows, columns, exact_scale);
+      for (const Output output : {Output::softmax, Output::log_softmax}) {
+        const auto y = run<T, U>(x, rows, columns, scale, output);
+        const auto got = y.values();
+        const auto comparison =
+            test::compare(reference, got, accumulator_dtype(dtype_of<T>), dtype_of<U>, output);
+        CHECK_MESSAGE(comparison, comparison);
+        CHECK(y.intact());
+        if (scale.size() < 2 || columns > 4097) continue;
+        for (const auto& [corruption, bad] : test::corruptions(got, rows, columns)) {
+          CAPTURE(corruption);
+          CHECK_FALSE(test::compare(reference, bad, accumulator_dtype(dtype_of<T>), dtype_of<U>, output));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_SUITE("host softmax") {
+  TEST_CASE_TEMPLATE("rows of 1 to 100000 columns, every scale", T, double, float, Half, BFloat16) {
+    check_lengths<T, T>();
+  }
+
+  TEST_CASE("narrow logits with wide probabilities, and the other way round") {
+    check_lengths<BFloat16, float>();
+    check_lengths<float, Half>();
+  }
+
+  TEST_CASE_TEMPLATE("in place gives the same bits as apart", T, double, float, Half, BFloat16) {
+    for (const std::int64_t columns : {1, 65, 5000}) {
+      test::Random random(static_cast<std::uint64_t>(columns));
+      const auto x = random.normals(3 * columns, 0, 2);
+      for (const Output output : {Output::softmax, Output::log_softmax}) {
+        FencedMatrix<T> apart(3, columns, columns + 4), in(3, columns, columns + 4),
+            both(3, columns, columns + 4);
+        in.set(x);
+        both.set(x);
+        const float scale = 1.5f;
+        const host::Executor executor(2);
+        host::scale_softmax(Matrix<const T>(in.view()), {&scale, 1}, apart.view(), executor, output);
+        host::scale_softmax(Matrix<const T>(both.view()), {&scale, 1}, both.view(), executor, output);
+        CHECK(both.bytes == apart.bytes);
+        CHECK(both.intact());
+      }
+    }
+  }
+
+  TEST_CASE("a row's bits depend neither on the other rows nor on the threads") {
+    test::Random random(3);
+    const std::int64_t columns = 300;
+    const auto x = random.normals(200 * columns);
+    const auto all = run<float, float>(x, 200, columns, {2}, Output::softmax, 1);
+    for (const int threads : {2, 3, 8}) {
+      CHECK(run<float, float>(x, 200, columns, {2}, Output::softmax, threads).bytes == all.bytes);
+    }
+    for (const std::int64_t m : {0, 99, 199}) {
+      const std::vector<double> row(x.begin() + m * columns, x.begin() + (m + 1) * columns);
+      CHECK(run<float, float>(row, 1, columns, {2}, Output::softmax).row_bytes(0) == all.row_bytes(m));
+    }
+  }
+
+  TEST_CASE("NaN, +inf, -inf and rows of -inf give what torch.softmax gives") {
+    const double inf = std::numeric_limits<double>::infinity();
+    // One row a case: torch gives NaN throughout for rows 1, 2, 4 and 5, and 0 for the -inf of row 3.
+    const std::vector<double> x = {1,    2,    3,     //
+                                   1,    NAN,  3,     //
+                                   1,    inf,  3,     //
+                                   1,    -inf, 3,     //
+                                   -inf, -inf, -inf,  //
+                                   inf,  inf,  -inf,  //
+                                   -0.0, 0.0,  0.0};
+    const auto reference = test::scale_softmax_reference(x, 7, 3, {});
+    const bool nan_row[] = {false, true, true, false, true, true, false};
+    for (const Output output : {Output::softmax, Output::log_softmax}) {
+      const auto got = run<float, float>(x, 7, 3, {}, output).values();
+      CHECK(test::compare(reference, got, Dtype::f32, Dtype::f32, output));
+      for (std::int64_t m = 0; m < 7; ++m) {
+        for (std::int64_t j = 0; j < 3; ++j) CHECK(std::isnan(got[at(m, 3, j)]) == nan_row[m]);
+      }
+      CHECK(got[at(3, 3, 1)] == (output == Output::softmax ? 0 : -inf));
+    }
+  }
+
+  TEST_CASE("logits of 1e4, constant rows and values near the end of the range") {
+    for (const double magnitude : {1e4, -1e4, 3e37}) {
+      std::vector<double> x;
+      for (int j = 0; j < 65; ++j) x.push_back(magnitude * (1 - j * 1e-4));
+      for (int j = 0; j < 65; ++j) x.push_back(magnitude);
+      x = test::rounded(x, Dtype::f32);
+      const auto reference = test::scale_softmax_reference(x, 2, 65, {});
+      const auto got = run<float, float>(x, 2, 65, {}, Output::softmax).values();
+      CHECK(test::compare(reference, got, Dtype::f32, Dtype::f32));
+      CHECK(got[65] == doctest::Approx(1.0 / 65).epsilon(1e-6));
+    }
+  }
+
+  TEST_CASE("rows that sum to 1 and 100000 equal columns are exact to float") {
+    const auto got =
+        run<float, float>(std::vector<double>(100000, 1), 1, 100000, {}, Output::softmax).values();
+    for (const double p : {got.front(), got[31337], got.back()}) CHECK(std::abs(p * 1e5 - 1) < 1.2e-7);
+  }
+
+  TEST_CASE("bad arguments throw with y untouched") {
+    std::vector<float> x(12);
+    FencedMatrix<float> y(3, 4);
+    const float scale[3] = {};
+    const host::Executor executor(1);
+    CHECK_THROWS_WITH_AS(
+        host::scale_softmax(Matrix<const float>(x.data(), 3, 4), {scale, 3}, y.view(), executor),
+        "masthead: scale.size = 3: must be 1 or 4", Error);
+    CHECK_THROWS_WITH_AS(host::scale_softmax(Matrix<const float>(x.data(), 4, 3), {}, y.view(), executor),
+                         "masthead: y.shape = (3, 4): must be that of x, (4, 3)", Error);
+    CHECK_THROWS_AS(host::scale_softmax(Matrix<const float>(nullptr, 3, 4), {}, y.view(), executor), Error);
+    CHECK(y.untouched());
+  }
+}

@@ -1,0 +1,286 @@
+#pragma once
+/// How calls of Head behave, in every precision: reproducible bits, concurrency, graphs, pending errors,
+/// size.
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "device_problem.cuh"
+
+namespace test {
+
+/// Bits: over 20 runs, and of a row in batches of any size, at any place and with whatever policy.
+template <Precision precision>
+void test_bits() {
+  using T = ElementOf<precision>;
+  const std::int64_t pool = small_sizes() ? 130 : 1024, features = small_sizes() ? 72 : 4104;
+  const std::size_t row_bytes = at(features) * sizeof(T);
+  for (const std::int64_t k : {133, 136}) {
+    CAPTURE(k);
+    DeviceProblem<T> problem(HeadCase{.shape = {pool, k, features}, .scale = {3}, .seed = 11});
+    const Stream stream;
+    const Head<precision> head(problem.parameters(), stream);
+    const masthead::Matrix<const T> x = problem.x.view();
+    const DeviceBytes y(at(pool) * row_bytes),
+        workspace(at(std::max(head.workspace_bytes(pool, Mode::training), head.workspace_bytes(pool))) + 256);
+    const std::vector<unsigned char> poison(y.size(), 0xff);
+    // The rows of x from `first` on.
+    const auto run = [&](Mode mode, std::int64_t first, std::int64_t count) {
+      const masthead::Matrix<const T> rows(x.data + first * x.row_stride, count, k, x.row_stride);
+      const masthead::Matrix<T> out(reinterpret_cast<T*>(y.data()), count, features);
+      const masthead::Workspace space{workspace.data(), head.workspace_bytes(count, mode)};
+      succeed(cudaMemsetAsync(y.data(), 0xff, y.size(), stream));
+      succeed(cudaMemsetAsync(workspace.data(), 0xff, workspace.size(), stream));
+      if (mode == Mode::eval) {
+        head.forward(rows, out, space, stream);
+      } else {
+        head.forward_training(rows, out, {}, space, stream);
+      }
+      stream.synchronize();
+      std::vector<unsigned char> bytes(at(count) * row_bytes);
+      y.download(bytes);
+      return bytes;
+    };
+    for (const Mode mode : {Mode::eval, Mode::training}) {
+      CAPTURE(name(mode));
+      const std::vector<unsigned char> all = run(mode, 0, pool);
+      CHECK(all != poison);
+      int different_runs = 0;
+      for (int i = 0; i < 20; ++i) different_runs += run(mode, 0, pool) != all;
+      CHECK(different_runs == 0);
+      if (mode == Mode::training) continue;
+      for (const std::int64_t count : {1, 2, 17, 128, 257, 1024}) {
+        for (const std::int64_t first : {std::int64_t{0}, pool / 3 + 1, pool - count}) {
+          if (first < 0 || first + count > pool) continue;
+          const std::vector<unsigned char> part = run(mode, first, count);
+          const bool same = std::equal(part.begin(), part.end(),
+                                       all.begin() + first * static_cast<std::int64_t>(row_bytes));
+          CHECK_MESSAGE(same, count, " rows from ", first, " differ");
+        }
+      }
+    }
+  }
+}
+
+/// Two streams at once with a workspace each, one head in four threads, and the overloads that allocate.
+template <Precision precision>
+void test_concurrency() {
+  using T = ElementOf<precision>;
+  const std::int64_t batch = small_sizes() ? 70 : 700, features = small_sizes() ? 40 : 1000;
+  const HeadCase c{.shape = {batch, 264, features}, .seed = 13};
+  const HeadCase other_case{.shape = {batch, 264, features}, .seed = 14};
+  DeviceProblem<T> problem(c), other_problem(other_case);
+  const Stream stream, other_stream;
+  const Head<precision> head(problem.parameters(), stream), other_head(other_problem.parameters(), stream);
+  Findings findings;
+  for (const Mode mode : {Mode::eval, Mode::training}) {
+    CAPTURE(name(mode));
+    const auto a = forward<T>(head, problem.x.view(), features, mode, stream, findings);
+    const auto b = forward<T>(other_head, other_problem.x.view(), features, mode, stream, findings);
+    REQUIRE(a.bytes != b.bytes);
+
+    const std::int64_t bytes = head.workspace_bytes(batch, mode);
+    const DeviceWorkspace workspace(bytes), other_workspace(bytes);
+    std::vector<std::unique_ptr<DeviceMatrix<T>>> ys;
+    for (int i = 0; i < 10; ++i) ys.push_back(std::make_unique<DeviceMatrix<T>>(batch, features));
+    for (int i = 0; i < 10; ++i) {
+      const bool mine = i % 2 == 0;
+      auto& used_problem = mine ? problem : other_problem;
+      const auto& used_head = mine ? head : other_head;
+      const auto& used_workspace = mine ? workspace : other_workspace;
+      const cudaStream_t used_stream = mine ? stream : other_stream;
+      if (mode == Mode::eval) {
+        used_head.forward(used_problem.x.view(), ys[at(i)]->view(), used_workspace.view(), used_stream);
+      } else {
+        used_head.forward_training(used_problem.x.view(), ys[at(i)]->view(), {}, used_workspace.view(),
+                                   used_stream);
+      }
+    }
+    for (int i = 0; i < 10; ++i) CHECK(ys[at(i)]->download().bytes == (i % 2 == 0 ? a : b).bytes);
+    CHECK(workspace.intact());
+    CHECK(other_workspace.intact());
+
+    std::vector<std::string> wrong(4);
+    std::vector<std::thread> threads;
+    for (std::string& text : wrong) {
+      threads.emplace_back([&] {
+        try {
+          const Stream own;
+          const DeviceWorkspace own_workspace(bytes);
+          DeviceMatrix<T> y(batch, features);
+          for (int i = 0; i < 5; ++i) {
+            y.poison();
+            if (mode == Mode::eval) {
+              head.forward(problem.x.view(), y.view(), own_workspace.view(), own);
+            } else {
+              head.forward_training(problem.x.view(), y.view(), {}, own_workspace.view(), own);
+            }
+            own.synchronize();
+            if (y.download().bytes != a.bytes) text = "different bits";
+          }
+        } catch (const std::exception& error) {
+          text = error.what();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const std::string& text : wrong) CHECK(text == "");
+
+    DeviceMatrix<T> y(batch, features);
+    DeviceMatrix<masthead::Accumulator<T>> wide(batch, features);
+    if (mode == Mode::eval) {
+      head.forward(problem.x.view(), y.view(), stream);
+      head.forward(problem.x.view(), wide.view(), stream);
+    } else {
+      head.forward_training(problem.x.view(), y.view(), {}, stream);
+      head.forward_training(problem.x.view(), wide.view(), {}, stream);
+    }
+    CHECK(y.download().bytes == a.bytes);
+    CHECK(wide.download().bytes ==
+          forward<masthead::Accumulator<T>>(head, problem.x.view(), features, mode, stream, findings).bytes);
+  }
+  for (const Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
+}
+
+/// A captured graph replays what a call does, with what x, the scale and the weight hold by then.
+template <Precision precision>
+void test_graph() {
+  using T = ElementOf<precision>;
+  const std::int64_t batch = 70, features = 136;
+  HeadCase c{.shape = {batch, 64, features}, .scale = {2}, .seed = 15};
+  DeviceProblem<T> problem(c);
+  const Stream stream;
+  const Head<precision> head(problem.parameters(), stream);
+  const DeviceRunning running(running_start(features, Dtype::f32), Dtype::f32);
+  const DeviceWorkspace workspace(head.workspace_bytes(batch)),
+      training_workspace(head.workspace_bytes(batch, Mode::training));
+  DeviceMatrix<T> y(batch, features), y_allocated(batch, features), y_training(batch, features);
+
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  succeed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  head.forward(problem.x.view(), y.view(), workspace.view(), stream);
+  head.forward(problem.x.view(), y_allocated.view(), stream);
+  head.forward_training(problem.x.view(), y_training.view(), running.view(std::nullopt),
+                        training_workspace.view(), stream);
+  succeed(cudaStreamEndCapture(stream, &graph));
+  CHECK(y.download().untouched());
+  succeed(cudaGraphInstantiate(&executable, graph, 0));
+
+  std::vector<unsigned char> before;
+  for (std::uint64_t replay = 0; replay < 3; ++replay) {
+    CAPTURE(replay);
+    c.seed = 15 + replay;
+    HeadProblem p = problem_of(c, masthead::dtype_of<T>);
+    p.scale = {2 - 3.0 * static_cast<double>(replay)};
+    problem.x.set(p.x);
+    problem.weight.set(p.weight);
+    problem.scale.set(p.scale);
+    // The other vectors stay those of the first replay.
+    const HeadProblem first = problem_of({.shape = c.shape, .scale = {2}, .seed = 15}, masthead::dtype_of<T>);
+    p.bias = first.bias, p.gamma = first.gamma, p.beta = first.beta;
+    p.running_mean = first.running_mean, p.running_var = first.running_var;
+    y.poison();
+    y_allocated.poison();
+    y_training.poison();
+    succeed(cudaGraphLaunch(executable, stream));
+    stream.synchronize();
+
+    Findings findings;
+    const auto fresh = forward<T>(head, problem.x.view(), features, Mode::eval, stream, findings);
+    const auto fresh_training =
+        forward<T>(head, problem.x.view(), features, Mode::training, stream, findings);
+    CHECK(y.download().bytes == fresh.bytes);
+    CHECK(y_allocated.download().bytes == fresh.bytes);
+    CHECK(y_training.download().bytes == fresh_training.bytes);
+    CHECK(running.batches_tracked() == 5 + static_cast<std::int64_t>(replay));
+    CHECK(before != fresh.bytes);
+    before = fresh.bytes;
+    compare_into(findings, "replay", head_reference(p, false).softmax, fresh.values(),
+                 masthead::accumulator_dtype(masthead::dtype_of<T>), masthead::dtype_of<T>, Output::softmax,
+                 true, stored_ulps(head.policy(batch)));
+    for (const Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
+  }
+  CHECK(workspace.intact());
+  CHECK(training_workspace.intact());
+  CHECK(running.intact());
+  succeed(cudaGraphExecDestroy(executable));
+  succeed(cudaGraphDestroy(graph));
+}
+
+/// An error the caller has pending neither fails a call nor vanishes in it.
+template <Precision precision>
+void test_pending_error() {
+  using T = ElementOf<precision>;
+  if (small_sizes()) return skip("a CUDA call that fails on purpose: compute-sanitizer would report it");
+  const HeadCase c{.shape = {33, 40, 70}, .seed = 16};
+  DeviceProblem<T> problem(c);
+  const Stream stream;
+  const Head<precision> head(problem.parameters(), stream);
+  Findings findings;
+  const auto expected = forward<T>(head, problem.x.view(), 70, Mode::eval, stream, findings);
+  DeviceMatrix<T> y(33, 70), y_training(33, 70);
+  void* none = nullptr;
+  const cudaError_t pending = cudaMalloc(&none, std::size_t{1} << 60);
+  REQUIRE(pending == cudaErrorMemoryAllocation);
+  REQUIRE(cudaPeekAtLastError() == pending);
+  CHECK_NOTHROW(head.forward(problem.x.view(), y.view(), stream));
+  CHECK_NOTHROW(head.forward_training(problem.x.view(), y_training.view(), {}, stream));
+  CHECK(cudaGetLastError() == pending);
+  CHECK(cudaPeekAtLastError() == cudaSuccess);
+  CHECK(y.download().bytes == expected.bytes);
+  CHECK_FALSE(y_training.download().untouched());
+}
+
+/// More than 2^31 outputs: rows repeat, so each must have the bits it has in a small batch.
+template <Precision precision>
+void test_beyond_2_31() {
+  using T = ElementOf<precision>;
+  if (small_sizes()) return skip("more than 2^31 outputs: not under MASTHEAD_TEST_SMALL");
+  const std::int64_t features = 1024, k = 8, period = 1000, batch = (std::int64_t{1} << 31) / features + 5;
+  const HeadCase c{.shape = {period, k, features}, .seed = 17};
+  DeviceProblem<T> problem(c);
+  const Stream stream;
+  const Head<precision> head(problem.parameters(), stream);
+  std::size_t free = 0, total = 0;
+  succeed(cudaMemGetInfo(&free, &total));
+  const std::int64_t x_bytes = batch * k * static_cast<std::int64_t>(sizeof(T)),
+                     y_bytes = batch * features * static_cast<std::int64_t>(sizeof(T)),
+                     workspace_bytes = head.workspace_bytes(batch);
+  if (static_cast<std::int64_t>(free) < x_bytes + y_bytes + workspace_bytes + (std::int64_t{1} << 28)) {
+    return skip("more than 2^31 outputs: the device is short of memory");
+  }
+  Findings findings;
+  const masthead::Matrix<const T> x = problem.x.view();
+  const auto expected = forward<T>(head, x, features, Mode::eval, stream, findings);
+  const DeviceBytes many_x(at(x_bytes)), y(at(y_bytes) + 256), workspace(at(workspace_bytes) + 256);
+  const std::size_t block = at(period * k) * sizeof(T);
+  for (std::size_t done = 0; done < at(x_bytes); done += block) {
+    succeed(cudaMemcpyAsync(many_x.data() + done, x.data, std::min(block, at(x_bytes) - done),
+                            cudaMemcpyDeviceToDevice, stream));
+  }
+  succeed(cudaMemsetAsync(y.data(), 0xff, y.size(), stream));
+  head.forward(masthead::Matrix<const T>(reinterpret_cast<const T*>(many_x.data()), batch, k),
+               masthead::Matrix<T>(reinterpret_cast<T*>(y.data()), batch, features),
+               masthead::Workspace{workspace.data(), workspace_bytes}, stream);
+  stream.synchronize();
+  const std::size_t row_bytes = at(features) * sizeof(T);
+  std::vector<unsigned char> row(row_bytes);
+  for (const std::int64_t m : {std::int64_t{0}, std::int64_t{999}, batch / 2, batch - 7, batch - 6, batch - 5,
+                               batch - 2, batch - 1}) {
+    CAPTURE(m);
+    succeed(cudaMemcpy(row.data(), y.data() + at(m) * row_bytes, row_bytes, cudaMemcpyDeviceToHost));
+    CHECK(row == expected.row_bytes(m % period));
+  }
+  std::vector<unsigned char> end(256);
+  succeed(cudaMemcpy(end.data(), y.data() + y_bytes, end.size(), cudaMemcpyDeviceToHost));
+  CHECK(end == std::vector<unsigned char>(256, 0xff));
+  for (const Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
+}
+
+}  // namespace test
