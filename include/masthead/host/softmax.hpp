@@ -29,24 +29,36 @@ void parallel_for_rows(const Executor& executor, std::int64_t rows, std::int64_t
   });
 }
 
+/// Σ term(j) over [0, count), in ascending j.
+// In double and by blocks: a row of a million columns then adds next to nothing to the error of its
+// exponentials, whereas one chain of doubles would add a thousand units in the last place.
+template <class Term>
+double sum_of_terms(std::int64_t count, const Term& term) {
+  constexpr std::int64_t block = 512;
+  double sum = 0;
+  for (std::int64_t first = 0; first < count; first += block) {
+    double part = 0;
+    for (std::int64_t j = first; j < std::min(count, first + block); ++j) part += term(j);
+    sum += part;
+  }
+  return sum;
+}
+
 /// y = softmax(values), or its natural logarithm. `values` is overwritten and may be y itself.
-// The values are in memory, not recomputed, so that the maximum and the exponents see the same bits. Sums are
-// kept in double: a row of a million columns then adds nothing to the error of its exponentials.
+// The values are in memory, not recomputed, so that the maximum and the exponents see the same bits.
 template <class A, class U>
 void softmax_row(A* values, std::int64_t columns, const LogitUnit<A>& unit, Output output, U* y) {
   OnlineSoftmax<A> row;
   for (std::int64_t j = 0; j < columns; ++j) row.max = larger(row.max, values[j]);
   const A reference = row.reference();
-  double sum = 0;
   if (output == Output::softmax) {
-    for (std::int64_t j = 0; j < columns; ++j) {
-      values[j] = exp2_of((values[j] - reference) * unit.to_log2);
-      sum += values[j];
-    }
-    row.sum = static_cast<A>(sum);
+    row.sum = static_cast<A>(sum_of_terms(columns, [&](std::int64_t j) {
+      return values[j] = exp2_of((values[j] - reference) * unit.to_log2);
+    }));
     for (std::int64_t j = 0; j < columns; ++j) y[j] = round_to<U>(values[j] / row.sum);
   } else {
-    for (std::int64_t j = 0; j < columns; ++j) sum += exp2_of((values[j] - reference) * unit.to_log2);
+    const double sum = sum_of_terms(
+        columns, [&](std::int64_t j) { return exp2_of((values[j] - reference) * unit.to_log2); });
     const A log_sum = static_cast<A>(std::log(sum));
     for (std::int64_t j = 0; j < columns; ++j) {
       y[j] = round_to<U>((values[j] - reference) * unit.to_natural - log_sum);
