@@ -143,7 +143,10 @@ double max_log_difference(const std::vector<double>& written, masthead::Output o
 
 double log_tolerance(const Reference& reference, masthead::Precision precision, const Shape& shape) {
   const double unit = precision == masthead::Precision::fp64 ? 0x1p-53 : 0x1p-24;
-  const double outputs = (2 * std::sqrt(static_cast<double>(shape.in_features)) + 6) * reference.max_output;
+  const auto in_features = static_cast<double>(shape.in_features);
+  const bool sixteen_bit = masthead::size_of(masthead::operand_dtype(precision)) == 2;
+  const double roundings = std::max(2 * std::sqrt(in_features), sixteen_bit ? in_features / 8 : 0.0) + 6;
+  const double outputs = roundings * reference.max_output;
   const double exponentials = std::sqrt(static_cast<double>(shape.out_features)) + 16;
   return unit * (outputs * reference.max_multiplier + 4 * reference.max_logit + exponentials);
 }
