@@ -30,7 +30,6 @@ class Head {
 
   /// Checks the parameters. Preparation that an engine may need is queued on `stream`; none needs any so far.
   Head(const Parameters<Element>& parameters, cudaStream_t stream) : parameters_(parameters) {
-    (void)stream;
     const Device device = Device::current(stream);
     require(check(parameters, Mode::training));
     require(check_device_pointers(parameters, device));

@@ -33,7 +33,7 @@ enum class SoftmaxKernels : std::uint8_t { holding, streaming, both };
 template <class Policy, SoftmaxKernels kernels, ColumnAccess access, Output output, class In, class Out>
 void launch_softmax(SoftmaxParams<In, Out> p, const Device& device, cudaStream_t stream) {
   constexpr SoftmaxSpec spec = Policy::spec;
-  // Warps with a row each make no clusters, and stream no rows.
+  // A block of several rows holds short rows only; longer ones are streamed, a row a cluster.
   const int cluster = spec.rows > 1 && p.x.columns <= spec.block_columns()
                           ? 1
                           : softmax_cluster(p.x.columns, spec.block_columns(), device.architecture);
