@@ -29,7 +29,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
 }
 
 // clang-format off
-#define MASTHEAD_WGMMA_N256(shape_and_types, immediates) \
+#define MASTHEAD_WGMMA_N256(shape_and_types) \
   asm volatile( \
       "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %130, 0;\n" \
       "wgmma.mma_async.sync.aligned." shape_and_types " {" \
@@ -41,7 +41,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
       "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
       "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
       "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127" \
-      "}, %128, %129, accumulate, " immediates ";\n}\n" \
+      "}, %128, %129, accumulate, 1, 1, 0, 0;\n}\n" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
         "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), \
         "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), \
@@ -65,7 +65,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
         "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), \
         "+f"(d[126]), "+f"(d[127]) \
       : "l"(x), "l"(w), "r"(accumulate))
-#define MASTHEAD_WGMMA_N128(shape_and_types, immediates) \
+#define MASTHEAD_WGMMA_N128(shape_and_types) \
   asm volatile( \
       "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %66, 0;\n" \
       "wgmma.mma_async.sync.aligned." shape_and_types " {" \
@@ -73,7 +73,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
       "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63" \
-      "}, %64, %65, accumulate, " immediates ";\n}\n" \
+      "}, %64, %65, accumulate, 1, 1, 0, 0;\n}\n" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
         "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), \
         "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), \
@@ -89,27 +89,23 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
 // clang-format on
 
 /// d (+)= x w^T for 64 rows of x and 2 * count rows of w, 32 bytes of k, both K-major in shared memory behind
-/// descriptors (tile/swizzle.hpp); `accumulate` = 0 overwrites d. float operands are truncated to tf32. All
-/// threads of a warpgroup call it; d may be touched only after wgmma_wait.
+/// descriptors (tile/swizzle.hpp); `accumulate` = 0 overwrites d. All threads of a warpgroup call it; d may
+/// be touched only after wgmma_wait.
 template <Dtype dtype, int count>
 __device__ __forceinline__ void wgmma(float (&d)[count], std::uint64_t x, std::uint64_t w, int accumulate) {
   static_assert(count == 64 || count == 128, "wgmma is wrapped for n = 128 and n = 256");
-  static_assert(dtype == Dtype::bf16 || dtype == Dtype::f16 || dtype == Dtype::f32);
+  static_assert(dtype == Dtype::bf16 || dtype == Dtype::f16);
   if constexpr (count == 128) {
     if constexpr (dtype == Dtype::bf16) {
-      MASTHEAD_WGMMA_N256("m64n256k16.f32.bf16.bf16", "1, 1, 0, 0");
-    } else if constexpr (dtype == Dtype::f16) {
-      MASTHEAD_WGMMA_N256("m64n256k16.f32.f16.f16", "1, 1, 0, 0");
+      MASTHEAD_WGMMA_N256("m64n256k16.f32.bf16.bf16");
     } else {
-      MASTHEAD_WGMMA_N256("m64n256k8.f32.tf32.tf32", "1, 1");
+      MASTHEAD_WGMMA_N256("m64n256k16.f32.f16.f16");
     }
   } else {
     if constexpr (dtype == Dtype::bf16) {
-      MASTHEAD_WGMMA_N128("m64n128k16.f32.bf16.bf16", "1, 1, 0, 0");
-    } else if constexpr (dtype == Dtype::f16) {
-      MASTHEAD_WGMMA_N128("m64n128k16.f32.f16.f16", "1, 1, 0, 0");
+      MASTHEAD_WGMMA_N128("m64n128k16.f32.bf16.bf16");
     } else {
-      MASTHEAD_WGMMA_N128("m64n128k8.f32.tf32.tf32", "1, 1");
+      MASTHEAD_WGMMA_N128("m64n128k16.f32.f16.f16");
     }
   }
 }
