@@ -78,7 +78,8 @@ struct AffineLoaderSm90 {
     alignas(16) AffineColumn column[Sm90Layout::affine_stages][layout.tile.n];
   };
 
-  __device__ static void init(const Ring& ring) { ring.init(warps, layout.consumer_warps()); }
+  // Every lane that wrote or read arrives itself: racecheck cannot follow a lane that does it for its warp.
+  __device__ static void init(const Ring& ring) { ring.init(32 * warps, 32 * layout.consumer_warps()); }
 
   /// Loads one tile's features from `first` on: folded in eval mode, neutral in training mode. `warps` whole
   /// warps call it; `thread` counts through them.
@@ -99,8 +100,7 @@ struct AffineLoaderSm90 {
       }
       storage.column[state.stage][j] = column;
     }
-    __syncwarp();
-    if (thread % 32 == 0) ring.arrive_full(state);
+    ring.arrive_full(state);
     state.advance();
   }
 };

@@ -74,8 +74,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, consumer, block.lane, acc);
         block.affine_ring.wait_full(affine_state);
         Epilogue::to_softmax(acc, block.storage.affine.column[affine_state.stage], block.lane, partial);
-        __syncwarp();
-        if (block.lane == 0) block.affine_ring.arrive_empty(affine_state);
+        block.affine_ring.arrive_empty(affine_state);
         affine_state.advance();
         Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows,
                           block.lane);

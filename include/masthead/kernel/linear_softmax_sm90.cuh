@@ -72,8 +72,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         TileEndSm90<layout, U>::finish(p, acc, block.storage.affine.column[affine_state.stage], panel,
                                        block.first_row(tile) + warp * WgmmaFragment::warp_rows, tile,
                                        block.lane);
-        __syncwarp();
-        if (block.lane == 0) block.affine_ring.arrive_empty(affine_state);
+        block.affine_ring.arrive_empty(affine_state);
         affine_state.advance();
       }
       ptx::grid_dependency_trigger();
