@@ -28,6 +28,7 @@ using F32 = Types<float, float>;
 using F16 = Types<__half, __half>;
 using BF16 = Types<__nv_bfloat16, __nv_bfloat16>;
 using BF16ToF32 = Types<__nv_bfloat16, float>;
+using F32ToBF16 = Types<float, __nv_bfloat16>;
 
 struct Case {
   std::int64_t rows, columns;
@@ -160,6 +161,31 @@ void check_constant_row(double magnitude, std::int64_t columns, Output output) {
   CHECK(wrong == 0);
 }
 
+/// softmax of multiplier * x + addend, in natural units. Vectors of the computation's own type, `shift`
+/// elements off alignment. Asserts that columns are moved in the way `expected`.
+template <class In, class Out>
+test::FencedMatrix<HostElement<dtype_of<Out>>> run_affine(const std::vector<double>& x, const Case& c,
+                                                          const std::vector<double>& multiplier,
+                                                          const std::vector<double>& addend, Output output,
+                                                          std::int64_t shift, ColumnAccess expected,
+                                                          const Stream& stream) {
+  constexpr Dtype sum = accumulator_dtype(dtype_of<In>);
+  DeviceMatrix<In> in(c.rows, c.columns, c.columns + c.pad, c.shift);
+  in.set(x);
+  DeviceMatrix<Out> y(c.rows, c.columns, c.columns + c.pad, c.shift);
+  const test::DeviceVector m(multiplier, sum, shift), a(addend, sum, shift);
+  const SoftmaxParams<In, Out> p{.x = in.view_const(),
+                                 .y = y.view(),
+                                 .multiplier = ConstVector(m.view()),
+                                 .addend = ConstVector(a.view()),
+                                 .unit = static_cast<Accumulator<In>>(log2e),
+                                 .segment = 0};
+  CHECK(detail::column_access(p) == expected);
+  detail::launch_selected_softmax(p, output, Device::current(stream), stream);
+  stream.synchronize();
+  return y.download();
+}
+
 __global__ void fill_kernel(__nv_bfloat16* x, std::int64_t count) {
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count;
        i += std::int64_t{gridDim.x} * blockDim.x) {
@@ -175,6 +201,7 @@ TYPE_TO_STRING_AS("float", F32);
 TYPE_TO_STRING_AS("half", F16);
 TYPE_TO_STRING_AS("bfloat16", BF16);
 TYPE_TO_STRING_AS("bfloat16 to float", BF16ToF32);
+TYPE_TO_STRING_AS("float to bfloat16", F32ToBF16);
 
 TEST_SUITE("device softmax") {
   TEST_CASE_TEMPLATE("rows of 1 to 1,000,000 columns, every scale, stride and alignment", T, F64, F32, F16,
@@ -256,6 +283,43 @@ TEST_SUITE("device softmax") {
       const auto off = run<float, float>(
           x, {.rows = 2, .columns = columns, .scale = {2}, .pad = 3, .shift = 1}, Output::softmax, stream);
       for (const std::int64_t m : {0, 1}) CHECK(aligned.row_bytes(m) == off.row_bytes(m));
+    }
+  }
+
+  TEST_CASE_TEMPLATE("multiplier and addend per column: read whole or one by one, the same bits", T, F64, F32,
+                     F16, BF16ToF32, F32ToBF16) {
+    using In = typename T::In_;
+    using Out = typename T::Out_;
+    const Stream stream;
+    for (const std::int64_t columns : {8, 264, 1001, 4096, 8200, 33000, 262152}) {
+      if (test::small_sizes() && columns > 1001) continue;
+      CAPTURE(columns);
+      const Case c{.rows = 3, .columns = columns, .pad = columns == 4096 ? 8 : 0};
+      test::Random random(static_cast<std::uint64_t>(columns));
+      const auto x = test::rounded(random.normals(c.rows * columns, 0, 2), dtype_of<In>);
+      const auto multiplier = test::rounded(random.uniforms(columns, -2, 2), Dtype::f32);
+      const auto some = test::rounded(random.normals(columns, 0, 2), Dtype::f32);
+      for (const auto& addend : {std::vector<double>{}, some}) {
+        std::vector<double> logits(x.size());
+        for (std::int64_t i = 0; i < c.rows * columns; ++i) {
+          logits[at(i)] =
+              x[at(i)] * multiplier[at(i % columns)] + (addend.empty() ? 0 : addend[at(i % columns)]);
+        }
+        const auto reference =
+            test::softmax_reference(logits, c.rows, columns, std::vector<double>(x.size(), 0.0));
+        const auto vectors = columns % 8 == 0 ? ColumnAccess::affine_vectors : ColumnAccess::elements;
+        for (const Output output : {Output::softmax, Output::log_softmax}) {
+          const auto whole = run_affine<In, Out>(x, c, multiplier, addend, output, 0, vectors, stream);
+          const auto one_by_one =
+              run_affine<In, Out>(x, c, multiplier, addend, output, 1, ColumnAccess::elements, stream);
+          CHECK(whole.intact());
+          Findings findings;
+          test::compare_into(findings, std::string(name(output)), reference, whole.values(),
+                             accumulator_dtype(dtype_of<In>), dtype_of<Out>, output, columns <= 8200);
+          for (const Finding& finding : findings) CHECK_MESSAGE(finding.good, finding.text);
+          CHECK(whole.bytes == one_by_one.bytes);
+        }
+      }
     }
   }
 

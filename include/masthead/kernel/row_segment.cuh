@@ -11,11 +11,13 @@ namespace masthead::inline v0 {
 template <class In>
 inline constexpr int row_vector_items = 16 / static_cast<int>(sizeof(In));
 
-/// How columns are moved. Both ways give a thread the same columns and the same arithmetic, so a row's bits
+/// How columns are moved. All ways give a thread the same columns and the same arithmetic, so a row's bits
 /// do not depend on which it is.
 enum class ColumnAccess : std::uint8_t {
-  vectors,   ///< whole 16-byte vectors of x, one multiplier for all columns, no addend
-  elements,  ///< any alignment, any number of columns, multiplier and addend per column
+  vectors,         ///< whole 16-byte vectors of x, one multiplier for all columns, no addend
+  affine_vectors,  ///< the same of x, multiplier per column and addend per column or absent, both of the
+                   ///< computation's own type from addresses that are multiples of 16
+  elements,        ///< any alignment, any number of columns, multiplier and addend per column of any dtype
 };
 
 /// Consecutive columns of one row over `threads` threads: thread t holds vectors t, t + threads, ... of
@@ -34,7 +36,7 @@ class RowSegment {
 
  public:
   /// Adjacent values that lie in the segment together or not at all.
-  static constexpr int group = access == ColumnAccess::vectors ? vector : 1;
+  static constexpr int group = access == ColumnAccess::elements ? 1 : vector;
 
   /// `columns` columns from `first` on of the rows at `x_row` and `y_row`.
   __device__ RowSegment(const In* x_row, Out* y_row, const ConstVector& multiplier, const ConstVector& addend,
@@ -55,8 +57,8 @@ class RowSegment {
   /// The values of column `offset` of the segment and on: x where one multiplier serves all columns, else
   /// multiplier * x + addend. Values outside the segment are unspecified.
   __device__ void load(std::int64_t offset, Sum (&values)[items]) const {
-    if constexpr (access == ColumnAccess::vectors) {
-      widen_all(fetch(offset), values);
+    if constexpr (access != ColumnAccess::elements) {
+      finish(fetch(offset), offset, values);
     } else {
       const In* x = x_ + offset;
 #pragma unroll
@@ -76,7 +78,7 @@ class RowSegment {
   };
 
   /// The first half of `load`: all of a thread's loads are under way before the first is waited for.
-  __device__ Raw fetch(std::int64_t offset) const requires(access == ColumnAccess::vectors) {
+  __device__ Raw fetch(std::int64_t offset) const requires(access != ColumnAccess::elements) {
     const In* x = x_ + offset;
     Raw raw;
 #pragma unroll
@@ -87,10 +89,16 @@ class RowSegment {
     return raw;
   }
 
-  /// The second half of `load`.
-  __device__ static void widen_all(const Raw& raw, Sum (&values)[items]) {
+  /// The second half of `load`, of what was fetched from `offset` on.
+  __device__ void finish(const Raw& raw, std::int64_t offset, Sum (&values)[items]) const {
 #pragma unroll
-    for (int v = 0; v < items / vector; ++v) widen_packed(raw.vectors[v], &values[v * vector]);
+    for (int v = 0; v < items / vector; ++v) {
+      widen_packed(raw.vectors[v], &values[v * vector]);
+      if constexpr (access == ColumnAccess::affine_vectors) {
+        if (inside(offset, v * vector))
+          affine_packed(first_ + offset + step(v * vector), &values[v * vector]);
+      }
+    }
   }
 
   __device__ void store(std::int64_t offset, const Sum (&values)[items]) const {
@@ -100,7 +108,7 @@ class RowSegment {
       Packed<Out> packed;
 #pragma unroll
       for (int i = 0; i < vector; ++i) packed.element[i] = narrow<Out>(values[v * vector + i]);
-      if constexpr (access == ColumnAccess::vectors) {
+      if constexpr (access != ColumnAccess::elements) {
         if (inside(offset, v * vector)) store_packed(y + step(v * vector), packed);
       } else {
 #pragma unroll
@@ -125,6 +133,26 @@ class RowSegment {
 
   __device__ Sum affine(Sum x, std::int64_t column) const {
     return fma(x, load_feature(multiplier_, column, Sum(1)), load_feature(addend_, column, Sum(0)));
+  }
+
+  /// `affine` of a vector from `column` on.
+  __device__ void affine_packed(std::int64_t column, Sum* values) const {
+    constexpr int count = 16 / static_cast<int>(sizeof(Sum));
+    struct alignas(16) Sums {
+      Sum element[count];
+    };
+    const auto at = [column](const ConstVector& sums, int i) {
+      return reinterpret_cast<const Sums*>(static_cast<const Sum*>(sums.data) + column)[i];
+    };
+#pragma unroll
+    for (int i = 0; i < vector / count; ++i) {
+      const Sums multiplier = at(multiplier_, i), addend = addend_.size > 0 ? at(addend_, i) : Sums{};
+#pragma unroll
+      for (int j = 0; j < count; ++j) {
+        Sum& value = values[i * count + j];
+        value = fma(value, multiplier.element[j], addend.element[j]);
+      }
+    }
   }
 
   __device__ static void widen_packed(const Packed<In>& packed, Sum* values) {

@@ -46,7 +46,7 @@ __device__ RowSegment<In, Out, threads, items, access> row_segment(const Softmax
 /// thread the registers it needs. Columns read one by one and exponentials of doubles take more.
 template <class Sum>
 constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnAccess access) {
-  const bool plain = access == ColumnAccess::vectors && sizeof(Sum) == 4;
+  const bool plain = access != ColumnAccess::elements && sizeof(Sum) == 4;
   const int registers = spec.items * static_cast<int>(sizeof(Sum)) / 4 + (plain ? 28 : 64);
   const int most = 2048 / spec.block_threads() < 32 ? 2048 / spec.block_threads() : 32;  // that fit at all
   const int blocks = 65536 / registers / spec.block_threads();
@@ -84,11 +84,11 @@ __device__ void for_each_chunk(const RowSegment<In, Out, threads, items, access>
                                const Visit& visit) {
   constexpr int chunk = threads * items;
   Accumulator<In> values[items];
-  if constexpr (access == ColumnAccess::vectors) {
+  if constexpr (access != ColumnAccess::elements) {
     auto raw = segment.fetch(0);
     for (std::int64_t c = 0; c < segment.columns(); c += chunk) {
       const auto next = segment.fetch(c + chunk);
-      segment.widen_all(raw, values);
+      segment.finish(raw, c, values);
       visit(c, values);
       raw = next;
     }

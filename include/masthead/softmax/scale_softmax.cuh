@@ -18,12 +18,24 @@ bool rows_aligned(const Matrix<T>& m, std::int64_t bytes) {
          m.row_stride * size_of(dtype_of<T>) % bytes == 0;
 }
 
-/// Whether ColumnAccess::vectors may be used.
+/// Whether a vector, unless it is absent, can be read 16 bytes at a time as `Sum`.
+template <class Sum>
+bool sums_aligned(const ConstVector& v) {
+  return !v.present() || (v.dtype == dtype_of<Sum> && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0);
+}
+
+/// The quickest way that x, y, multiplier and addend allow.
 template <class In, class Out>
-bool columns_are_vectors(const SoftmaxParams<In, Out>& p) {
+ColumnAccess column_access(const SoftmaxParams<In, Out>& p) {
+  using Sum = Accumulator<In>;
   constexpr int vector = row_vector_items<In>;
-  return p.x.columns % vector == 0 && rows_aligned(p.x, 16) &&
-         rows_aligned(p.y, vector * size_of(dtype_of<Out>)) && p.multiplier.size <= 1 && !p.addend.present();
+  const bool vectors = p.x.columns % vector == 0 && rows_aligned(p.x, 16) &&
+                       rows_aligned(p.y, vector * size_of(dtype_of<Out>));
+  if (vectors && p.multiplier.size <= 1 && !p.addend.present()) return ColumnAccess::vectors;
+  if (vectors && p.multiplier.size > 1 && sums_aligned<Sum>(p.multiplier) && sums_aligned<Sum>(p.addend)) {
+    return ColumnAccess::affine_vectors;
+  }
+  return ColumnAccess::elements;
 }
 
 /// Which kernels a policy is built with: those that hold a row, the one that streams it, or whichever it
@@ -60,14 +72,18 @@ void launch_softmax(SoftmaxParams<In, Out> p, const Device& device, cudaStream_t
 template <class Policy, SoftmaxKernels kernels, class In, class Out>
 void launch_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
                     cudaStream_t stream) {
-  constexpr auto vectors = ColumnAccess::vectors, elements = ColumnAccess::elements;
-  constexpr auto softmax = Output::softmax, log_softmax = Output::log_softmax;
-  if (columns_are_vectors(p)) {
-    output == softmax ? launch_softmax<Policy, kernels, vectors, softmax>(p, device, stream)
-                      : launch_softmax<Policy, kernels, vectors, log_softmax>(p, device, stream);
-  } else {
-    output == softmax ? launch_softmax<Policy, kernels, elements, softmax>(p, device, stream)
-                      : launch_softmax<Policy, kernels, elements, log_softmax>(p, device, stream);
+  const auto with = [&]<ColumnAccess access>() {
+    output == Output::softmax
+        ? launch_softmax<Policy, kernels, access, Output::softmax>(p, device, stream)
+        : launch_softmax<Policy, kernels, access, Output::log_softmax>(p, device, stream);
+  };
+  switch (column_access(p)) {
+    case ColumnAccess::vectors:
+      return with.template operator()<ColumnAccess::vectors>();
+    case ColumnAccess::affine_vectors:
+      return with.template operator()<ColumnAccess::affine_vectors>();
+    case ColumnAccess::elements:
+      return with.template operator()<ColumnAccess::elements>();
   }
 }
 
