@@ -2,6 +2,7 @@
 /// The baseline: y = x W^T + bias by the fastest algorithm cuBLASLt has for it.
 
 #include <cublasLt.h>
+#include <cuda_fp8.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -30,22 +32,46 @@ struct GemmShape {
   std::int64_t batch, in_features, out_features;
 };
 
-struct GemmTypes {
-  masthead::Dtype operand;
-  masthead::Dtype output;  ///< of y and of the bias
-  cublasComputeType_t compute;
+/// cuBLASLt's name of an element type.
+template <class T>
+constexpr cudaDataType_t cuda_type() {
+  if constexpr (std::is_same_v<T, __nv_fp8_e4m3>) {
+    return CUDA_R_8F_E4M3;
+  } else {
+    constexpr cudaDataType_t types[] = {CUDA_R_64F, CUDA_R_32F, CUDA_R_16F, CUDA_R_16BF};
+    return types[static_cast<int>(masthead::dtype_of<T>)];
+  }
+}
 
-  /// Of a precision by its name. fp32 is true fp32, without the tensor cores; 16-bit operands are summed in
-  /// fp32. `output` is the operands' dtype unless told.
+struct GemmTypes {
+  cudaDataType_t operand;
+  cudaDataType_t output;  ///< of y and of the bias
+  cublasComputeType_t compute;
+  bool fast_accumulation = false;  ///< of fp8: sums stay in the tensor core's narrower accumulator
+
+  /// Of a precision by its name. fp32 is true fp32, without the tensor cores; 16-bit and fp8 operands are
+  /// summed in fp32, fp8 promoted or, as `fp8_fast`, not. `output` is the operands' type unless told;
+  /// fp8's is bf16.
   static GemmTypes of(std::string_view precision) {
-    using masthead::Dtype;
-    if (precision == "fp64") return {Dtype::f64, Dtype::f64, CUBLAS_COMPUTE_64F};
-    if (precision == "fp32" || precision == "fp32_ieee") return {Dtype::f32, Dtype::f32, CUBLAS_COMPUTE_32F};
-    if (precision == "tf32") return {Dtype::f32, Dtype::f32, CUBLAS_COMPUTE_32F_FAST_TF32};
-    if (precision == "fp16") return {Dtype::f16, Dtype::f16, CUBLAS_COMPUTE_32F};
-    if (precision == "bf16") return {Dtype::bf16, Dtype::bf16, CUBLAS_COMPUTE_32F};
+    constexpr auto fp32 = CUBLAS_COMPUTE_32F;
+    if (precision == "fp64") return {CUDA_R_64F, CUDA_R_64F, CUBLAS_COMPUTE_64F};
+    if (precision == "fp32" || precision == "fp32_ieee") return {CUDA_R_32F, CUDA_R_32F, fp32};
+    if (precision == "tf32") return {CUDA_R_32F, CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32};
+    if (precision == "fp16") return {CUDA_R_16F, CUDA_R_16F, fp32};
+    if (precision == "bf16") return {CUDA_R_16BF, CUDA_R_16BF, fp32};
+    if (precision == "fp8") return {CUDA_R_8F_E4M3, CUDA_R_16BF, fp32};
+    if (precision == "fp8_fast") return {CUDA_R_8F_E4M3, CUDA_R_16BF, fp32, true};
     throw std::invalid_argument("precision '" + std::string(precision) + "' has no cuBLASLt baseline");
   }
+
+  /// The same with another type of y.
+  GemmTypes with_output(cudaDataType_t type) const { return {operand, type, compute, fast_accumulation}; }
+};
+
+/// What fp8 operands are multiplied by: one float of device memory each, null for other types.
+struct GemmScales {
+  const float* x = nullptr;
+  const float* weight = nullptr;
 };
 
 /// The operands of one run, on the device.
@@ -62,20 +88,24 @@ class CublasLtGemm {
   static constexpr std::int64_t workspace_bytes = std::int64_t(128) << 20;
 
   /// `bias` (out_features, of the output dtype) is added by the epilogue where cuBLASLt can for these types,
-  /// which `adds_bias` tells; null: none.
-  CublasLtGemm(const GemmShape& shape, const GemmTypes& types, const void* bias)
+  /// which `adds_bias` tells; null: none. `scales` are read at every run.
+  CublasLtGemm(const GemmShape& shape, const GemmTypes& types, const void* bias,
+               const GemmScales& scales = {})
       : workspace_(workspace_bytes) {
     succeed(cublasLtCreate(&handle_));
-    const bool f64 = types.operand == masthead::Dtype::f64;
+    const bool f64 = types.operand == CUDA_R_64F;
     double_scalars_ = f64;
     succeed(cublasLtMatmulDescCreate(&operation_, types.compute, f64 ? CUDA_R_64F : CUDA_R_32F));
     // cuBLASLt is column-major: row-major W (N, K) is its (K, N), x (M, K) its (K, M), y (M, N) its (N, M),
     // so y = W^T x there.
     set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+    if (scales.weight != nullptr) set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scales.weight);
+    if (scales.x != nullptr) set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales.x);
+    if (types.fast_accumulation) set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t(1));
     const auto [m, k, n] = shape;
-    succeed(cublasLtMatrixLayoutCreate(&weight_, cuda_type(types.operand), unsigned_(k), unsigned_(n), k));
-    succeed(cublasLtMatrixLayoutCreate(&x_, cuda_type(types.operand), unsigned_(k), unsigned_(m), k));
-    succeed(cublasLtMatrixLayoutCreate(&y_, cuda_type(types.output), unsigned_(n), unsigned_(m), n));
+    succeed(cublasLtMatrixLayoutCreate(&weight_, types.operand, unsigned_(k), unsigned_(n), k));
+    succeed(cublasLtMatrixLayoutCreate(&x_, types.operand, unsigned_(k), unsigned_(m), k));
+    succeed(cublasLtMatrixLayoutCreate(&y_, types.output, unsigned_(n), unsigned_(m), n));
 
     if (bias != nullptr) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
@@ -104,27 +134,29 @@ class CublasLtGemm {
     succeed(run(algorithms_[chosen_], operands, stream));
   }
 
-  /// Times every algorithm of the heuristic on these buffer sets, then the best few once more in turn, and
-  /// keeps the fastest. An algorithm that fails to run is left out.
+  /// Times every algorithm of the heuristic on these buffer sets, 2 ms or 8 calls each, then the best four
+  /// once more in turn, 5 blocks of 4 ms or 20 calls, and keeps the fastest. An algorithm that fails to run
+  /// is left out.
   void choose_fastest(const std::vector<GemmOperands>& sets, cudaStream_t stream) {
+    const auto count = static_cast<int>(sets.size());
+    const auto calls_in = [](double us, double each, int most) {
+      return std::clamp(static_cast<int>(us / each), 1, most);
+    };
     std::vector<std::pair<double, std::size_t>> ranking;
     for (std::size_t i = 0; i < algorithms_.size(); ++i) {
-      bool runs = true;
-      for (int warm_up = 0; warm_up < 2 && runs; ++warm_up) {
-        runs = run(algorithms_[i], sets[0], stream) == CUBLAS_STATUS_SUCCESS;
-      }
-      if (runs)
-        ranking.emplace_back(time_block(system(i, sets), 8, 0, static_cast<int>(sets.size()), stream), i);
+      if (run(algorithms_[i], sets[0], stream) != CUBLAS_STATUS_SUCCESS) continue;
+      const double once = time_block(system(i, sets), 1, 0, count, stream);
+      ranking.emplace_back(time_block(system(i, sets), calls_in(2e3, once, 8), 1, count, stream), i);
     }
     if (ranking.empty()) throw std::runtime_error("no algorithm of cuBLASLt's heuristic runs");
     std::sort(ranking.begin(), ranking.end());
     ranking.resize(std::min<std::size_t>(ranking.size(), 4));
 
     std::vector<std::vector<double>> samples(ranking.size());
+    const int calls = calls_in(4e3, ranking[0].first, 20);
     for (int round = 0; round < 5; ++round) {
       for (std::size_t i = 0; i < ranking.size(); ++i) {
-        samples[i].push_back(
-            time_block(system(ranking[i].second, sets), 20, round, static_cast<int>(sets.size()), stream));
+        samples[i].push_back(time_block(system(ranking[i].second, sets), calls, round, count, stream));
       }
     }
     for (std::size_t i = 0; i < ranking.size(); ++i) ranking[i].first = Statistics::of(samples[i]).median;
@@ -150,10 +182,6 @@ class CublasLtGemm {
     cublasLtMatmulAlgo_t value;
   };
 
-  static cudaDataType_t cuda_type(masthead::Dtype dtype) {
-    constexpr cudaDataType_t types[] = {CUDA_R_64F, CUDA_R_32F, CUDA_R_16F, CUDA_R_16BF};
-    return types[static_cast<int>(dtype)];
-  }
   static std::uint64_t unsigned_(std::int64_t size) { return static_cast<std::uint64_t>(size); }
 
   static std::string attribute(const Algorithm& algorithm, cublasLtMatmulAlgoConfigAttributes_t which) {

@@ -1,15 +1,21 @@
 /// Times the whole head beside the bare GEMM with bias that it cannot do without.
 ///
 ///     head --problem 1024x8192x8192 --precision bf16 --mode eval --timing both --json head.json
+///     head --suite hopper --json head_hopper.json
 ///
 /// Every system's output is checked against float64 before it is timed; exit status 1 if one is wrong.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "cublaslt_gemm.cuh"
@@ -18,12 +24,15 @@
 #include "support/cache.cuh"
 #include "support/cuda.cuh"
 #include "support/environment.cuh"
-#include "support/gemm_error.cuh"
+#include "support/gemm_baseline.cuh"
+#include "support/head_data.cuh"
+#include "support/head_precisions.hpp"
 #include "support/head_reference.cuh"
 #include "support/program.cuh"
 #include "support/random_fill.cuh"
 #include "support/report.hpp"
 #include "support/sizes.hpp"
+#include "support/suites.hpp"
 #include "support/timing.cuh"
 
 namespace {
@@ -31,158 +40,147 @@ namespace {
 namespace mh = masthead;
 using namespace benchmark;
 
-/// One problem in one precision: rotating sets of x, W and y on the device, and the vectors they share.
-template <mh::Precision P>
+/// How far rounding of the operands may move a log-probability of this program's data: a sanity check.
+double operand_error(std::string_view precision) {
+  return precision == "tf32" ? 0.02 : precision == "fp8" ? 1 : 0;
+}
+
+/// What --problem, --precision and --mode, or a suite, ask for.
+struct Request {
+  std::string problem, precision;
+  mh::Mode mode;
+  Bar bar = {};
+
+  auto data() const { return std::tie(problem, precision); }
+};
+
+/// One problem in one precision.
+template <class T>
 class HeadBenchmark {
  public:
-  using Element = mh::DeviceElement<mh::operand_dtype(P)>;
-  using Vector = mh::Accumulator<Element>;  // of BatchNorm, which stays float beside 16-bit weights
-
-  HeadBenchmark(const GemmShape& shape, cudaStream_t stream)
-      : shape_(shape),
+  HeadBenchmark(const GemmShape& shape, const std::string& precision, cudaStream_t stream)
+      : precision_(precision),
         stream_(stream),
-        bias_(shape.out_features),
-        gamma_(shape.out_features),
-        beta_(shape.out_features),
-        mean_(shape.out_features),
-        variance_(shape.out_features),
-        updated_mean_(shape.out_features),
-        updated_variance_(shape.out_features),
-        scale_(1) {
-    const auto [batch, in_features, out_features] = shape;
-    // Logits of a few units, gamma of both signs, nothing at its neutral value.
-    random_fill(bias_, Normal{0, 0.5}, 1, stream);
-    random_fill(gamma_, Normal{0.5, 1}, 2, stream);
-    random_fill(beta_, Normal{0, 0.5}, 3, stream);
-    random_fill(mean_, Normal{0, 0.3}, 4, stream);
-    random_fill(variance_, Uniform{0.5, 1.5}, 5, stream);
-    random_fill(updated_mean_, Normal{}, 6, stream);
-    random_fill(updated_variance_, Uniform{0.5, 1.5}, 7, stream);
-    random_fill(scale_, Uniform{1.2, 1.3}, 8, stream);
-    const std::int64_t elements = batch * in_features + out_features * in_features + batch * out_features;
-    const int sets = rotation_sets(elements * static_cast<std::int64_t>(sizeof(Element)));
-    for (int i = 0; i < sets; ++i) {
-      Set& set = sets_.emplace_back(Set{DeviceBuffer<Element>(batch * in_features),
-                                        DeviceBuffer<Element>(out_features * in_features),
-                                        DeviceBuffer<Element>(batch * out_features)});
-      const auto seed = static_cast<std::uint64_t>(100 + 2 * i);
-      random_fill(set.x, Normal{}, seed, stream);
-      random_fill(set.weight, Normal{0, 1 / std::sqrt(static_cast<double>(in_features))}, seed + 1, stream);
-      poison(set.y, stream);
-    }
-    for (const Set& set : sets_) heads_.emplace_back(parameters(set), stream);
+        data_(shape, sets(shape, precision), stream),
+        quantised_(is_fp8() ? std::optional(QuantisedData::of(data_, stream)) : std::nullopt) {}
+
+  template <mh::Precision P>
+  void add_head() {
+    auto heads = std::make_shared<std::deque<mh::Head<P>>>();  // one a set; a deque never moves them
+    for (const auto& set : data_.sets) heads->emplace_back(data_.parameters(set), stream_);
+    const std::int64_t batch = data_.shape.batch;
     workspace_ = DeviceBuffer<char>(
-        std::max<std::int64_t>({1, heads_[0].workspace_bytes(batch, mh::Mode::eval),
-                                batch < 2 ? 1 : heads_[0].workspace_bytes(batch, mh::Mode::training)}));
+        std::max<std::int64_t>({1, (*heads)[0].workspace_bytes(batch, mh::Mode::eval),
+                                batch < 2 ? 1 : (*heads)[0].workspace_bytes(batch, mh::Mode::training)}));
+    policy_ = to_string((*heads)[0].policy(batch));
+    forward_ = [this, heads](mh::Mode mode, int index, cudaStream_t stream) {
+      const auto i = static_cast<std::size_t>(index);
+      const auto [batch, in_features, out_features] = data_.shape;
+      const mh::Matrix<const T> x(data_.sets[i].x.data(), batch, in_features);
+      const mh::Matrix<T> y(data_.sets[i].y.data(), batch, out_features);
+      const mh::Workspace workspace{workspace_.data(), workspace_.bytes()};
+      if (mode == mh::Mode::eval) {
+        (*heads)[i].forward(x, y, workspace, stream);
+      } else {
+        (*heads)[i].forward_training(x, y, data_.running(), workspace, stream);
+      }
+    };
   }
 
-  void run(const std::vector<mh::Mode>& modes, const CommonOptions& options, const CacheSweep& sweep,
+  void run(const std::vector<Request>& requests, const CommonOptions& options, const CacheSweep& sweep,
            Report& report) {
-    const auto [batch, in_features, out_features] = shape_;
-    const std::string problem =
-        std::to_string(batch) + 'x' + std::to_string(in_features) + 'x' + std::to_string(out_features);
-    CublasLtGemm gemm(shape_, GemmTypes::of(name(P)), bias_.data());
-    std::vector<GemmOperands> operands;
-    for (const Set& set : sets_) operands.push_back({set.x.data(), set.weight.data(), set.y.data()});
-    gemm.choose_fastest(operands, stream_);
+    const QuantisedData* quantised = quantised_ ? &*quantised_ : nullptr;
+    std::deque<GemmBaseline<T>> baselines;
+    std::vector<System> gemms;
+    const auto add_baseline = [&](const std::string& system, std::string_view types) {
+      const GemmBaseline<T>& gemm = baselines.emplace_back(types, data_, quantised, stream_);
+      gemms.push_back({system, [&gemm](int set, cudaStream_t stream) { gemm.run(set, stream); }});
+    };
+    if (is_fp8()) {
+      add_baseline("cublaslt_gemm", "fp8_fast");
+      add_baseline("cublaslt_gemm_promoted", "fp8");
+    } else {
+      add_baseline("cublaslt_gemm", precision_);
+    }
 
     Sampling sampling = options.sampling;
-    sampling.sets = static_cast<int>(sets_.size());
-    for (const mh::Mode mode : modes) {
-      const Case of{problem, std::string(name(P)), std::string(name(mode))};
-      const std::vector<System> systems = {
-          {"cublaslt_gemm",
-           [&](int set, cudaStream_t stream) { gemm.run(operands[static_cast<std::size_t>(set)], stream); }},
-          {"masthead", [&, mode](int set, cudaStream_t stream) { forward(mode, set, stream); }}};
-      report.add(check_gemm(of, systems[0], gemm));
-      report.add(check_head(of, systems[1], mode));
+    sampling.sets = static_cast<int>(data_.sets.size());
+    for (const Request& request : requests) {
+      const Case of{request.problem, request.precision, std::string(name(request.mode))};
+      for (std::size_t i = 0; i < gemms.size(); ++i) {
+        report.add(baselines[i].check(of, gemms[i].name, stream_));
+      }
+      std::vector<System> systems = gemms;
+      if (forward_) {
+        systems.push_back({"masthead", [&, mode = request.mode](int set, cudaStream_t stream) {
+                             forward_(mode, set, stream);
+                           }});
+        report.add(check_head(of, systems.back(), request.mode));
+      } else {
+        std::cout << "no head in " << precision_ << ": the baseline alone is timed" << std::endl;
+      }
       for (const Timing timing : options.timings()) {
-        report.add(of, timing, names(systems), measure(systems, timing, sampling, sweep, stream_));
+        report.add(of, timing, names(systems), measure(systems, timing, sampling, sweep, stream_),
+                   timing == Timing::back_to_back ? request.bar : Bar{});
       }
     }
   }
 
  private:
-  struct Set {
-    DeviceBuffer<Element> x, weight, y;
-  };
+  bool is_fp8() const { return precision_ == "fp8"; }
 
-  static constexpr double epsilon = 1e-5;
-
-  mh::Parameters<Element> parameters(const Set& set) const {
-    const std::int64_t n = shape_.out_features;
-    return {.weight = {set.weight.data(), n, shape_.in_features},
-            .bias = {bias_.data(), n},
-            .gamma = {gamma_.data(), n},
-            .beta = {beta_.data(), n},
-            .running_mean = {mean_.data(), n},
-            .running_var = {variance_.data(), n},
-            .scale = {scale_.data(), 1},
-            .epsilon = epsilon};
-  }
-
-  void forward(mh::Mode mode, int index, cudaStream_t stream) {
-    const auto i = static_cast<std::size_t>(index);
-    const std::int64_t n = shape_.out_features;
-    const mh::Matrix<const Element> x(sets_[i].x.data(), shape_.batch, shape_.in_features);
-    const mh::Matrix<Element> y(sets_[i].y.data(), shape_.batch, n);
-    const mh::Workspace workspace{workspace_.data(), workspace_.bytes()};
-    if (mode == mh::Mode::eval) {
-      heads_[i].forward(x, y, workspace, stream);
-    } else {
-      const mh::RunningStatistics running{.mean = {updated_mean_.data(), n},
-                                          .var = {updated_variance_.data(), n}};
-      heads_[i].forward_training(x, y, running, workspace, stream);
-    }
-  }
-
-  Check check_gemm(const Case& of, const System& system, const CublasLtGemm& gemm) const {
-    const Set& set = sets_[0];
-    poison(set.y, stream_);
-    system.call(0, stream_);
-    const double error = sampled_gemm_error(shape_, set.x.data(), set.weight.data(),
-                                            gemm.adds_bias() ? bias_.data() : nullptr, set.y.data(), stream_);
-    const bool right = error <= gemm_tolerance(GemmTypes::of(name(P)));
-    return {of, system.name, "max error / sum|x w|", error, right, gemm.description()};
+  /// By the bytes of the leanest system.
+  static int sets(const GemmShape& shape, const std::string& precision) {
+    const auto [batch, in_features, out_features] = shape;
+    const std::int64_t operand_bytes = precision == "fp8" ? 1 : sizeof(T);
+    return rotation_sets((batch + out_features) * in_features * operand_bytes +
+                         batch * out_features * static_cast<std::int64_t>(sizeof(T)));
   }
 
   Check check_head(const Case& of, const System& system, mh::Mode mode) const {
-    const Set& set = sets_[0];
+    const auto& set = data_.sets[0];
     poison(set.y, stream_);
     system.call(0, stream_);
     const std::int64_t unwritten = count_nan(set.y, stream_);
-    const HeadVectors vectors{host(bias_),     host(gamma_),    host(beta_), host(mean_),
-                              host(variance_), host(scale_)[0], epsilon};
-    const SoftmaxError error =
-        head_error(shape_, set.x.data(), set.weight.data(), vectors, mode, set.y.data(), stream_);
-    const bool right = unwritten == 0 && error.acceptable(mh::dtype_of<Element>);
-    const std::string policy = to_string(heads_[0].policy(shape_.batch));
+    const SoftmaxError error = head_error(data_.shape, set.x.data(), set.weight.data(), data_.host_vectors(),
+                                          mode, set.y.data(), stream_);
+    const bool right = unwritten == 0 && error.acceptable(mh::dtype_of<T>, operand_error(precision_));
     return {of,           system.name,
             "max|dlogp|", error.log_difference,
-            right,        policy + ", " + std::to_string(unwritten) + " NaN"};
+            right,        policy_ + ", " + std::to_string(unwritten) + " NaN"};
   }
 
-  template <class T>
-  std::vector<double> host(const DeviceBuffer<T>& buffer) const {
-    return to_host(buffer.data(), buffer.size(), stream_);
-  }
-
-  GemmShape shape_;
+  std::string precision_;
   cudaStream_t stream_;
-  DeviceBuffer<Element> bias_;  // of the output's dtype, as cuBLASLt's epilogue wants it
-  DeviceBuffer<Vector> gamma_, beta_, mean_, variance_, updated_mean_, updated_variance_, scale_;
-  std::vector<Set> sets_;
-  std::deque<mh::Head<P>> heads_;  // one a set; a deque never moves them
+  HeadData<T> data_;
+  std::optional<QuantisedData> quantised_;
   DeviceBuffer<char> workspace_;
+  std::function<void(mh::Mode, int set, cudaStream_t)> forward_;  // empty: no head in this precision
+  std::string policy_;
 };
 
-template <mh::Precision... precisions>
-void run_named(const std::string& precision, const GemmShape& shape, const std::vector<mh::Mode>& modes,
-               const CommonOptions& options, const CacheSweep& sweep, Report& report, cudaStream_t stream) {
-  const auto run = [&]<mh::Precision P>() {
-    if (precision == name(P)) HeadBenchmark<P>(shape, stream).run(modes, options, sweep, report);
+/// Runs requests of one problem and precision. Without a head, fp8 quantises bf16 data.
+template <mh::Precision... heads>
+void run_group(Precisions<heads...>, const std::vector<Request>& requests, const CommonOptions& options,
+               const CacheSweep& sweep, Report& report, cudaStream_t stream) {
+  const std::string& precision = requests[0].precision;
+  const std::vector<std::int64_t> sizes = parse_sizes(requests[0].problem, 3);
+  const GemmShape shape{sizes[0], sizes[1], sizes[2]};
+  bool found = false;
+  const auto run_head = [&]<mh::Precision P>() {
+    if (precision != name(P)) return;
+    found = true;
+    HeadBenchmark<mh::DeviceElement<mh::operand_dtype(P)>> benchmark(shape, precision, stream);
+    benchmark.template add_head<P>();
+    benchmark.run(requests, options, sweep, report);
   };
-  (run.template operator()<precisions>(), ...);
+  (run_head.template operator()<heads>(), ...);
+  if (found) return;
+  if (precision == "fp8") {
+    HeadBenchmark<__nv_bfloat16>(shape, precision, stream).run(requests, options, sweep, report);
+  } else {
+    HeadBenchmark<float>(shape, precision, stream).run(requests, options, sweep, report);
+  }
 }
 
 }  // namespace
@@ -190,34 +188,51 @@ void run_named(const std::string& precision, const GemmShape& shape, const std::
 int main(int argc, char** argv) {
   CLI::App app("Times masthead's head beside the bare cuBLASLt GEMM", "head");
   std::vector<std::string> problems = {"1024x8192x8192"}, precisions = {"fp32", "bf16"};
-  std::string mode = "both";
+  std::string mode = "both", suite;
   CommonOptions options;
-  app.add_option("--problem", problems, "batch x in_features x out_features; repeatable")
-      ->capture_default_str();
-  app.add_option("--precision", precisions, "repeatable")
-      ->check(CLI::IsMember({"fp64", "fp32_ieee", "fp32", "bf16", "fp16"}))
-      ->capture_default_str();
-  app.add_option("--mode", mode)->check(CLI::IsMember({"eval", "training", "both"}))->capture_default_str();
+  auto* const problem_option =
+      app.add_option("--problem", problems, "batch x in_features x out_features; repeatable")
+          ->capture_default_str();
+  auto* const precision_option =
+      app.add_option("--precision", precisions, "repeatable")
+          ->check(CLI::IsMember({"fp64", "fp32_ieee", "fp32", "tf32", "bf16", "fp16", "fp8"}))
+          ->capture_default_str();
+  auto* const mode_option = app.add_option("--mode", mode)
+                                ->check(CLI::IsMember({"eval", "training", "both"}))
+                                ->capture_default_str();
+  app.add_option("--suite", suite,
+                 "a fixed list of cases with what their ratio must be: bf16, fp16 and tf32, or fp32 and fp8")
+      ->check(CLI::IsMember({"hopper", "precisions"}))
+      ->excludes(problem_option)
+      ->excludes(precision_option)
+      ->excludes(mode_option);
   options.add_to(app);
 
   return run_program(app, argc, argv, [&] {
-    std::vector<mh::Mode> modes;
-    if (mode != "training") modes.push_back(mh::Mode::eval);
-    if (mode != "eval") modes.push_back(mh::Mode::training);
-    std::vector<GemmShape> shapes;
-    for (const std::string& problem : problems) {
-      const std::vector<std::int64_t> sizes = parse_sizes(problem, 3);
-      shapes.push_back({sizes[0], sizes[1], sizes[2]});
+    std::vector<Request> requests;
+    if (!suite.empty()) {
+      for (const SuiteCase& of : suite_of(suite)) {
+        requests.push_back({std::string(of.problem), std::string(of.precision), of.mode, of.bar});
+      }
+    } else {
+      for (const std::string& problem : problems) {
+        (void)parse_sizes(problem, 3);
+        for (const std::string& precision : precisions) {
+          if (mode != "training") requests.push_back({problem, precision, mh::Mode::eval});
+          if (mode != "eval") requests.push_back({problem, precision, mh::Mode::training});
+        }
+      }
     }
 
     const Stream stream;
     const CacheSweep sweep(stream);
     Report report(current_environment("head", options.commit), options.sampling);
-    for (const GemmShape& shape : shapes) {
-      for (const std::string& precision : precisions) {
-        using enum mh::Precision;
-        run_named<fp64, fp32_ieee, fp32, bf16, fp16>(precision, shape, modes, options, sweep, report, stream);
-      }
+    // Requests next to each other share the data where they can.
+    for (auto first = requests.begin(); first != requests.end();) {
+      const auto last = std::find_if(first, requests.end(),
+                                     [&](const Request& other) { return other.data() != first->data(); });
+      run_group(HeadPrecisions(), {first, last}, options, sweep, report, stream);
+      first = last;
     }
     report.print_table();
     if (!options.json.empty()) report.write_json(options.json, current_clocks());

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "support/cuda.cuh"
-#include "support/report.hpp"
+#include "support/environment.hpp"
 
 namespace benchmark {
 

@@ -4,24 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "support/environment.hpp"
 #include "support/samples.hpp"
 
 namespace benchmark {
-
-/// The card's state at one moment, in nvidia-smi's words; empty where that program is not there.
-struct Clocks {
-  std::string sm, memory, maximum_sm, power, temperature;
-};
-
-/// Where and when a program ran.
-struct Environment {
-  std::string program, commit, date, gpu, driver;
-  int architecture = 0;  ///< 10 * major + minor of the compute capability
-  int multiprocessors = 0;
-  int l2_bytes = 0;
-  int cuda_driver = 0, cuda_runtime = 0;  ///< 1000 * major + 10 * minor
-  Clocks before, after;
-};
 
 /// Which measurement a row belongs to.
 struct Case {
@@ -38,12 +24,18 @@ struct Check {
   std::string detail;  ///< what ran: the policy, the algorithm
 };
 
+/// What a ratio is asked to be at most; 0: nothing is asked.
+struct Bar {
+  double must = 0, goal = 0;
+};
+
 struct Row {
   Case of;
   Timing timing = Timing::back_to_back;
   std::string system;
   Statistics us;
   double ratio = 1;  ///< median over that of the case's baseline with the same timing
+  Bar bar = {};      ///< of `ratio`
 };
 
 class Report {
@@ -54,10 +46,12 @@ class Report {
   /// Prints a check at once, so that a log shows it even if the run dies in the timing.
   void add(const Check& check);
 
-  /// The rows of one case, from the medians of the systems named; the first is its baseline.
+  /// The rows of one case, from the medians of the systems named; the first is its baseline. `bar` is of the
+  /// system `masthead`.
   void add(const Case& of, Timing timing, const std::vector<std::string>& systems,
-           const std::vector<Statistics>& us);
+           const std::vector<Statistics>& us, const Bar& bar = {});
 
+  /// With the bars where a row has one, and then how many rows keep theirs.
   void print_table() const;
 
   /// Whether every check so far was right.

@@ -57,9 +57,10 @@ struct SoftmaxError {
   }
 
   /// Rounding of the output once, and of sums in float or double, which logits of a few units amplify.
-  bool acceptable(masthead::Dtype dtype) const {
+  /// `operands`: how far rounding of the operands may move a logarithm besides.
+  bool acceptable(masthead::Dtype dtype, double operands = 0) const {
     const double computing = dtype == masthead::Dtype::f64 ? 1e-11 : 5e-4;
-    const double tolerance = computing + 2 * half_ulp(dtype);
+    const double tolerance = operands + computing + 2 * half_ulp(dtype);
     return log_difference <= tolerance && below_normal <= tolerance;
   }
 };

@@ -79,6 +79,9 @@ inline double time_single(const System& system, int set, const CacheSweep& sweep
   return stop.microseconds_since(start);
 }
 
+/// Calls in a block of even the slowest system.
+inline constexpr int fewest_calls = 3;
+
 /// Samples all systems in turn, round after round, so that drifting clocks and heat touch each alike. Every
 /// round starts with another system. One round is run and thrown away first.
 inline std::vector<Statistics> measure(const std::vector<System>& systems, Timing timing,
@@ -88,8 +91,8 @@ inline std::vector<Statistics> measure(const std::vector<System>& systems, Timin
   std::deque<CapturedBlock> graphs;  // of each system, if wanted
   for (const System& system : systems) {
     for (int set = 0; set < sampling.sets; ++set) system.call(set, stream);
-    const double us = time_block(system, std::max(sampling.sets, 5), 0, sampling.sets, stream);
-    calls.push_back(std::clamp(static_cast<int>(std::ceil(sampling.block_us / us)), 5, 1000));
+    const double us = time_block(system, std::max(sampling.sets, fewest_calls), 0, sampling.sets, stream);
+    calls.push_back(std::clamp(static_cast<int>(std::ceil(sampling.block_us / us)), fewest_calls, 1000));
     if (sampling.graphs) graphs.emplace_back(system, calls.back(), sampling.sets, stream);
   }
   const auto sample = [&](std::size_t i, int set) {

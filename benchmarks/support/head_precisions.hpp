@@ -1,0 +1,16 @@
+#pragma once
+/// The precisions the programs run a head in.
+
+#include "masthead/dtype.hpp"
+
+namespace benchmark {
+
+template <masthead::Precision...>
+struct Precisions {};
+
+/// All the library has. `head` times a precision that is not here by its baseline alone.
+using HeadPrecisions =
+    Precisions<masthead::Precision::fp64, masthead::Precision::fp32_ieee, masthead::Precision::fp32,
+               masthead::Precision::bf16, masthead::Precision::fp16>;
+
+}  // namespace benchmark
