@@ -24,7 +24,18 @@ struct HeadWorkspace {
   /// Enough for every policy with operands of this dtype, and every output. Throws Error when the size does
   /// not fit in 63 bits.
   static HeadWorkspace of(Dtype operand, Dtype y, Mode mode, std::int64_t batch, std::int64_t out_features) {
-    return of(shipped_policies(operand).small, y, mode, Output::log_softmax, batch, out_features);
+    const auto with = [&](const PolicySpec& policy) {
+      return of(policy, y, mode, Output::log_softmax, batch, out_features);
+    };
+    HeadWorkspace most = with(shipped_policies(operand).small);
+    if (size_of(operand) == 2) {
+      const ShippedWgmmaPolicies wgmma = shipped_wgmma_policies(operand);
+      for (const PolicySpec& policy : {wgmma.wide, wgmma.narrow}) {
+        const HeadWorkspace other = with(policy);
+        if (other.bytes > most.bytes) most = other;
+      }
+    }
+    return most;
   }
 
   /// What one policy and output needs, which may be far less.
@@ -52,11 +63,17 @@ struct HeadWorkspace {
     if (mode == Mode::training) {
       const std::int64_t moments_bytes =
           operand == Dtype::f64 ? sizeof(Moments<double>) : sizeof(Moments<float>);
-      w.parts = take(column_statistics_splits(batch), moments_bytes);
+      w.parts = take(moment_splits(policy, batch), moments_bytes);
       w.multiplier = take(1, sum_bytes);
       w.addend = take(1, sum_bytes);
     }
     return w;
+  }
+
+  /// Parts that column statistics come in.
+  static constexpr std::int64_t moment_splits(const PolicySpec& policy, std::int64_t batch) {
+    return policy.engine == Engine::wgmma ? moment_splits_sm90(policy, batch)
+                                          : column_statistics_splits(batch);
   }
 
   /// Whether y itself holds coded logits between GEMM and softmax: they are good for a 16-bit softmax, not
@@ -119,7 +136,11 @@ class HeadLaunch {
         return;
       }
     }
-    linear();
+    if constexpr (spec.engine == Engine::wgmma) {
+      sm90().logits(logits_);
+    } else {
+      linear_simt();
+    }
     softmax({}, {});
   }
 
@@ -128,20 +149,26 @@ class HeadLaunch {
     require(check_device_pointer("running.mean", running.mean.data, device_));
     require(check_device_pointer("running.var", running.var.data, device_));
     require(check_device_pointer("running.batches_tracked", running.batches_tracked, device_));
-    linear();
-
     const std::int64_t features = arguments_.y.columns;
-    const int splits = column_statistics_splits(arguments_.y.rows);
+    const auto splits = static_cast<int>(HeadWorkspace::moment_splits(spec, arguments_.y.rows));
     auto* parts = at<Moments<Sum>>(layout_.parts);
-    launch("column_statistics_kernel", column_statistics_kernel<Sum>,
-           {.blocks = ceil_div(features, 32) * splits,
-            .block_threads = BlockColumnStatistics<Sum>::block_threads,
-            .stream = stream_},
-           ColumnStatisticsParams<Sum>{logits_, parts, splits, running.batches_tracked});
+    if constexpr (spec.engine == Engine::wgmma) {
+      sm90().sums(logits_, parts, running.batches_tracked);
+    } else {
+      linear_simt();
+      launch("column_statistics_kernel", column_statistics_kernel<Sum>,
+             {.blocks = ceil_div(features, 32) * splits,
+              .block_threads = BlockColumnStatistics<Sum>::block_threads,
+              .stream = stream_},
+             ColumnStatisticsParams<Sum>{logits_, parts, splits, running.batches_tracked});
+    }
 
     auto *multiplier = at<Sum>(layout_.multiplier), *addend = at<Sum>(layout_.addend);
     launch("batch_affine_kernel", batch_affine_kernel<T>,
-           {.blocks = ceil_div(features, 128), .block_threads = 128, .stream = stream_},
+           {.blocks = ceil_div(features, 128),
+            .block_threads = 128,
+            .stream = stream_,
+            .overlap_previous = device_.architecture >= 90},
            BatchAffineParams<T>{arguments_.parameters, parts, splits, multiplier, addend, running.mean,
                                 running.var, running.momentum.value_or(-1), running.batches_tracked});
     softmax(ConstVector(multiplier, features), ConstVector(addend, features));
@@ -149,14 +176,6 @@ class HeadLaunch {
 
  private:
   LinearSoftmaxSm90<Policy, T> sm90() const { return {arguments_.x, arguments_.parameters, stream_}; }
-
-  void linear() {
-    if constexpr (spec.engine == Engine::wgmma) {
-      sm90().logits(logits_, mode_);
-    } else {
-      linear_simt();
-    }
-  }
 
   void linear_simt() {
     const Raster raster{ceil_div(arguments_.y.rows, spec.tile.m),

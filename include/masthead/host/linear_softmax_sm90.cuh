@@ -28,7 +28,7 @@ Reason check_compiled_for_sm90a(const Device& device) {
                  "must be sm_90 for " + to_string(Policy::spec));
   }
   cudaFuncAttributes attributes{};
-  require_success(cudaFuncGetAttributes(&attributes, linear_softmax_sm90_kernel<Policy, float>),
+  require_success(cudaFuncGetAttributes(&attributes, linear_softmax_sm90_kernel<Policy, float, Mode::eval>),
                   "cudaFuncGetAttributes(linear_softmax_sm90)");
   if (attributes.sharedSizeBytes != 0) {
     return Error("policy", to_string(Policy::spec),
@@ -41,6 +41,11 @@ Reason check_compiled_for_sm90a(const Device& device) {
 constexpr std::optional<std::int64_t> partials_bytes_sm90(const PolicySpec& spec, std::int64_t batch,
                                                           std::int64_t out_features) {
   return checked_product(batch, ceil_div(out_features, spec.tile.n), sizeof(RowPartial));
+}
+
+/// Parts that the moments of the columns of `batch` rows come in.
+constexpr std::int64_t moment_splits_sm90(const PolicySpec& spec, std::int64_t batch) {
+  return ceil_div(batch, spec.tile.m);
 }
 
 /// The launches of one forward pass on the Hopper engine. The arguments have been checked, check_sm90
@@ -62,9 +67,16 @@ class LinearSoftmaxSm90 {
     grid_ = ClusterGrid::of(x.rows, parameters.out_features(), spec.tile.m, spec.tile.n, spec.cluster_m);
   }
 
-  /// Logits in log2 units (training mode: x W^T alone) in `y`.
-  void logits(const Matrix<float>& y, Mode mode) const {
-    general(params<PersistentSchedule>(y, mode, nullptr));
+  /// Logits in log2 units in `y`.
+  void logits(const Matrix<float>& y) const { general<Mode::eval>(params<PersistentSchedule>(y, nullptr)); }
+
+  /// Training mode: x W^T in `y`, and the moments of its columns by tile, (moment_splits_sm90(...),
+  /// out_features); `batches_tracked`, unless null, advances.
+  void sums(const Matrix<float>& y, Moments<float>* moments, std::int64_t* batches_tracked) const {
+    auto p = params<PersistentSchedule>(y, nullptr);
+    p.moments = moments;
+    p.batches_tracked = batches_tracked;
+    general<Mode::training>(p);
   }
 
   /// softmax in a 16-bit `y`: in one kernel that stores y once, where all tiles fit on the device at the same
@@ -74,7 +86,7 @@ class LinearSoftmaxSm90 {
   void softmax(const Matrix<T>& y, RowPartial* partials) const {
     constexpr auto kernel = &linear_softmax_cooperative_sm90_kernel<Policy, T>;
     if (std::int64_t{grid_.size()} * spec.cluster_m * spec.tile.m * spec.tile.n >= 4 << 20) {
-      auto p = params<ResidentSchedule>(y, Mode::eval, partials);
+      auto p = params<ResidentSchedule>(y, partials);
       p.schedule = ResidentSchedule::of(grid_, resident_clusters(kernel, "linear_softmax_cooperative_sm90"),
                                         resident_tiles);
       if (p.schedule.columns != 0) {
@@ -90,7 +102,7 @@ class LinearSoftmaxSm90 {
         return;
       }
     }
-    general(params<PersistentSchedule>(y, Mode::eval, partials));
+    general<Mode::eval>(params<PersistentSchedule>(y, partials));
     launch("finalise_sm90_kernel", &finalise_sm90_kernel<Policy, T>,
            {.blocks = y.rows * ceil_div(y.columns, finalise_columns),
             .block_threads = finalise_threads,
@@ -102,7 +114,7 @@ class LinearSoftmaxSm90 {
  private:
   /// Everything but the schedule.
   template <class Schedule, class U>
-  LinearSoftmaxSm90Params<T, U, Schedule> params(const Matrix<U>& y, Mode mode, RowPartial* partials) const {
+  LinearSoftmaxSm90Params<T, U, Schedule> params(const Matrix<U>& y, RowPartial* partials) const {
     LinearSoftmaxSm90Params<T, U, Schedule> p{};
     p.x = make_tensor_map("x", x_, spec.tile.m);
     p.w = make_tensor_map("weight", parameters_.weight, spec.sm90().w_slice_rows());
@@ -110,15 +122,14 @@ class LinearSoftmaxSm90 {
     p.y.by_tma = sizeof(U) == 2 && !check_tensor_map("y", y);
     if (p.y.by_tma) p.y.map = make_tensor_map("y", y, WgmmaFragment::warp_rows);
     p.parameters = parameters_;
-    p.mode = mode;
     p.partials = partials;
     p.k_steps = static_cast<int>(ceil_div(x_.columns, spec.tile.k));
     return p;
   }
 
-  template <class U>
+  template <Mode mode, class U>
   void general(LinearSoftmaxSm90Params<T, U, PersistentSchedule> p) const {
-    constexpr auto kernel = &linear_softmax_sm90_kernel<Policy, U>;
+    constexpr auto kernel = &linear_softmax_sm90_kernel<Policy, U, mode>;
     p.schedule = {grid_, std::min(resident_clusters(kernel, "linear_softmax_sm90"), grid_.size())};
     launch("linear_softmax_sm90_kernel", kernel,
            {.blocks = std::int64_t{p.schedule.clusters} * spec.cluster_m,

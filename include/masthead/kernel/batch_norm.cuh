@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "masthead/numeric/feature.cuh"
+#include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/reduce/column_statistics.cuh"
 #include "masthead/tile/raster.hpp"
 
@@ -65,6 +66,8 @@ __global__ void __launch_bounds__(128) batch_affine_kernel(const __grid_constant
   using Sum = Accumulator<T>;
   const std::int64_t n = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x,
                      features = p.parameters.weight.rows;
+  ptx::grid_dependency_trigger();
+  ptx::grid_dependency_wait();
   if (n >= features) return;
   Moments<Sum> batch;
   for (int split = 0; split < p.splits; ++split) batch = merge(batch, p.parts[split * features + n]);

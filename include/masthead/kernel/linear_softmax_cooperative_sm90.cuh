@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
     const BlockSm90<layout> block(dynamic, p);
     if (block.warpgroup == 0) {
       ptx::release_registers<layout.producer_registers()>();
-      block.produce(p);
+      block.template produce<Mode::eval>(p);
       GridMeeting::pass();
     } else {
       ptx::acquire_registers<layout.consumer_registers()>();

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "masthead/kernel/roles_sm90.cuh"
+#include "masthead/reduce/column_moments_sm90.cuh"
 
 namespace masthead::inline v0 {
 
@@ -14,38 +15,64 @@ struct CodedTileSm90 {
   using Store = StoreSm90<layout, U>;
 
   template <class Params>
-  __device__ __forceinline__ static void finish(const Params& p, typename Epilogue::Accumulators& acc,
-                                                const AffineColumn* affine, unsigned char* panel,
-                                                std::int64_t row, const ClusterTile& tile, int lane) {
+  __device__ __forceinline__ static void finish(const Params& p, const BlockSm90<layout>& block,
+                                                typename Epilogue::Accumulators& acc,
+                                                const AffineColumn* affine, const ClusterTile& tile) {
+    const int warp = block.consumer_warp();
+    unsigned char* panel = block.storage.panel + warp * WarpPanel::bytes(layout.tile.n);
+    const std::int64_t row = block.first_row(tile) + warp * WgmmaFragment::warp_rows;
     RowPartial partial[2];
-    Epilogue::to_softmax(acc, affine, lane, partial);
-    Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows, lane);
-    Store::wait_panel_read(lane);
-    Epilogue::stage_codes(acc, panel, lane);
-    Store::panel(p.y, panel, row, std::int64_t{tile.n} * layout.tile.n, lane, [](int) {});
+    Epilogue::to_softmax(acc, affine, block.lane, partial);
+    Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows, block.lane);
+    Store::wait_panel_read(block.lane);
+    Epilogue::stage_codes(acc, panel, block.lane);
+    Store::panel(p.y, panel, row, block.first_column(tile), block.lane, [](int) {});
   }
 };
 
-/// Ends a tile with logits in log2 units, or with x W^T alone in training mode; y is float.
+/// Ends a tile with logits in log2 units; y is float.
 template <Sm90Layout layout>
 struct LogitsTileSm90 {
   template <class Params, int count>
-  __device__ __forceinline__ static void finish(const Params& p, float (&acc)[count],
-                                                const AffineColumn* affine, unsigned char*, std::int64_t row,
-                                                const ClusterTile& tile, int lane) {
-    EpilogueSm90<layout, Dtype::f32>::apply_affine(acc, affine, lane);
-    StoreSm90<layout, float>::registers(p.y.matrix, acc, row, std::int64_t{tile.n} * layout.tile.n, lane);
+  __device__ __forceinline__ static void finish(const Params& p, const BlockSm90<layout>& block,
+                                                float (&acc)[count], const AffineColumn* affine,
+                                                const ClusterTile& tile) {
+    const std::int64_t row = block.first_row(tile) + block.consumer_warp() * WgmmaFragment::warp_rows;
+    EpilogueSm90<layout, Dtype::f32>::apply_affine(acc, affine, block.lane);
+    StoreSm90<layout, float>::registers(p.y.matrix, acc, row, block.first_column(tile), block.lane);
   }
 };
 
-/// The tile's end for y of type U.
-template <Sm90Layout layout, class U>
-using TileEndSm90 =
-    std::conditional_t<dtype_of<U> == Dtype::f32, LogitsTileSm90<layout>, CodedTileSm90<layout, U>>;
+/// Ends a tile of training mode with x W^T and the moments of its columns; y is float. The moments take turns
+/// in two parts of the panel, so that one barrier a tile is enough.
+template <Sm90Layout layout>
+struct MomentsTileSm90 {
+  using Moments = ColumnMomentsSm90<layout>;
+  static_assert(2 * sizeof(typename Moments::SharedStorage) <= layout.panel_bytes());
+
+  template <class Params, int count>
+  __device__ __forceinline__ static void finish(const Params& p, const BlockSm90<layout>& block,
+                                                float (&acc)[count], const ClusterTile& tile, int turn) {
+    const int warp = block.consumer_warp();
+    const std::int64_t first_row = block.first_row(tile), column = block.first_column(tile),
+                       left = p.y.matrix.rows - first_row;
+    const int rows = left < layout.tile.m ? static_cast<int>(left) : layout.tile.m;
+    auto& storage = reinterpret_cast<typename Moments::SharedStorage*>(block.storage.panel)[turn % 2];
+    StoreSm90<layout, float>::registers(p.y.matrix, acc, first_row + warp * WgmmaFragment::warp_rows, column,
+                                        block.lane);
+    Moments::reduce_warp(acc, storage, rows, warp, block.lane);
+    block.consumer_barrier();
+    if (rows > 0) {
+      Moments::store(storage, rows, p.moments + first_row / layout.tile.m * p.y.matrix.columns + column,
+                     p.y.matrix.columns - column, warp * 32 + block.lane);
+    }
+  }
+};
 
 /// Grid: any multiple of the cluster size; the schedule's `clusters` says how many there are. Shared memory:
-/// Policy::spec.shared_bytes().
-template <class Policy, class U>
+/// Policy::spec.shared_bytes(). U is 16-bit for codes and partials, float for logits, and in training mode
+/// for x W^T.
+template <class Policy, class U, Mode mode>
 __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_sm90_kernel(
     const __grid_constant__ LinearSoftmaxSm90Params<DeviceElement<Policy::spec.dtype>, U, PersistentSchedule>
         p) {
@@ -55,25 +82,28 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
     const BlockSm90<layout> block(dynamic, p);
     if (block.warpgroup == 0) {
       ptx::release_registers<layout.producer_registers()>();
-      block.produce(p);
+      block.template produce<mode>(p);
     } else {
       ptx::acquire_registers<layout.consumer_registers()>();
       using Mainloop = MainloopSm90<layout>;
-      const int consumer = block.warpgroup - 1, warp = consumer * 4 + block.warp;
-      unsigned char* panel = block.storage.panel + warp * WarpPanel::bytes(layout.tile.n);
       typename Mainloop::Ring::State state;
       typename AffineLoaderSm90<layout>::Ring::State affine_state;
       typename Mainloop::Accumulators acc;
       ClusterTile tile;
 #pragma unroll 1
       for (int turn = 0; p.schedule.get(block.cluster, turn, tile); ++turn) {
-        Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, consumer, block.lane, acc);
-        block.affine_ring.wait_full(affine_state);
-        TileEndSm90<layout, U>::finish(p, acc, block.storage.affine.column[affine_state.stage], panel,
-                                       block.first_row(tile) + warp * WgmmaFragment::warp_rows, tile,
-                                       block.lane);
-        block.affine_ring.arrive_empty(affine_state);
-        affine_state.advance();
+        Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, block.warpgroup - 1,
+                           block.lane, acc);
+        if constexpr (mode == Mode::training) {
+          MomentsTileSm90<layout>::finish(p, block, acc, tile, turn);
+        } else {
+          using TileEnd =
+              std::conditional_t<dtype_of<U> == Dtype::f32, LogitsTileSm90<layout>, CodedTileSm90<layout, U>>;
+          block.affine_ring.wait_full(affine_state);
+          TileEnd::finish(p, block, acc, block.storage.affine.column[affine_state.stage], tile);
+          block.affine_ring.arrive_empty(affine_state);
+          affine_state.advance();
+        }
       }
       ptx::grid_dependency_trigger();
       StoreSm90<layout, U>::wait_panel_read(block.lane);

@@ -5,6 +5,7 @@
 
 #include "masthead/gemm/mainloop_sm90.cuh"
 #include "masthead/gemm/store_sm90.cuh"
+#include "masthead/numeric/moments.hpp"
 #include "masthead/ptx/elect.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/ptx/prefetch_tensor_map.cuh"
@@ -24,12 +25,13 @@ __device__ inline void not_compiled_for_sm90a() {
 
 template <class T, class U, class Schedule>
 struct LinearSoftmaxSm90Params {
-  CUtensorMap x;             // (batch, in_features), boxes of tile_m x tile_k
-  CUtensorMap w;             // (out_features, in_features), boxes of tile_n / cluster_m x tile_k
-  OutputSm90<U> y;           // (batch, out_features)
-  Parameters<T> parameters;  // the vectors are read raw
-  Mode mode;                 // training: sums without an affine
-  RowPartial* partials;      // (batch, tiles_n)
+  CUtensorMap x;                  // (batch, in_features), boxes of tile_m x tile_k
+  CUtensorMap w;                  // (out_features, in_features), boxes of tile_n / cluster_m x tile_k
+  OutputSm90<U> y;                // (batch, out_features)
+  Parameters<T> parameters;       // the vectors are read raw
+  RowPartial* partials;           // (batch, tiles_n), of a 16-bit y
+  Moments<float>* moments;        // (tiles_m, out_features), training mode
+  std::int64_t* batches_tracked;  // null, or the counter to advance, training mode
   int k_steps;
   Schedule schedule;
 };
@@ -94,8 +96,13 @@ struct BlockSm90 {
     return std::int64_t{tile.n} * layout.tile.n;
   }
 
-  /// The producer warpgroup: warp 0 loads x and W, the others the affine, for all tiles of the schedule.
-  template <class Params>
+  __device__ int consumer_warp() const { return (warpgroup - 1) * 4 + warp; }
+  /// All consumer threads.
+  __device__ static void consumer_barrier() { __barrier_sync_count(1, layout.consumer_warps() * 32); }
+
+  /// The producer warpgroup: for all tiles of the schedule, warp 0 loads x and W, and in eval mode the others
+  /// the affine.
+  template <Mode mode, class Params>
   __device__ __forceinline__ void produce(const Params& p) const {
     ClusterTile tile;
     if (warp == 0) {
@@ -108,11 +115,14 @@ struct BlockSm90 {
         }
       }
       __syncwarp();
+    } else if constexpr (mode == Mode::training) {
+      // Here, a kernel ahead of the one whose threads read it.
+      if (blockIdx.x == 0 && threadIdx.x == 32 && p.batches_tracked != nullptr) ++*p.batches_tracked;
     } else {
       typename AffineLoader::Ring::State state;
 #pragma unroll 1
       for (int turn = 0; p.schedule.get(cluster, turn, tile); ++turn) {
-        AffineLoader::load(p.parameters, p.mode, storage.affine, affine_ring, state, first_column(tile),
+        AffineLoader::load(p.parameters, storage.affine, affine_ring, state, first_column(tile),
                            static_cast<int>(threadIdx.x) - 32);
       }
     }
