@@ -15,10 +15,12 @@ namespace masthead::inline v0 {
 /// Where a forward pass keeps what does not fit in y; offsets in bytes, each a multiple of 256.
 struct HeadWorkspace {
   std::int64_t logits = 0;      ///< (batch, out_features), only when y is narrower than the accumulator
-  std::int64_t partials = 0;    ///< (batch, tiles of features), instead of logits in softmax by wgmma
+  std::int64_t partials = 0;    ///< (batch, tiles of features), instead of logits in softmax by wgmma; in
+                                ///< training mode in their place
   std::int64_t parts = 0;       ///< (splits, out_features) Moments, training mode only
   std::int64_t multiplier = 0;  ///< (out_features), training mode only
   std::int64_t addend = 0;      ///< (out_features), training mode only
+  std::int64_t meetings = 0;    ///< (tiles of features) words, training mode by wgmma only
   std::int64_t bytes = 0;
 
   /// Enough for every policy with operands of this dtype, and every output. Throws Error when the size does
@@ -59,6 +61,7 @@ struct HeadWorkspace {
       w.partials = take_bytes(partials_bytes_sm90(policy, batch, out_features));
     } else if (y != accumulator_dtype(operand)) {
       w.logits = take(batch, sum_bytes);
+      w.partials = w.logits;
     }
     if (mode == Mode::training) {
       const std::int64_t moments_bytes =
@@ -66,6 +69,7 @@ struct HeadWorkspace {
       w.parts = take(moment_splits(policy, batch), moments_bytes);
       w.multiplier = take(1, sum_bytes);
       w.addend = take(1, sum_bytes);
+      if (policy.engine == Engine::wgmma) w.meetings = take(1, sizeof(unsigned));
     }
     return w;
   }
@@ -150,10 +154,19 @@ class HeadLaunch {
     require(check_device_pointer("running.var", running.var.data, device_));
     require(check_device_pointer("running.batches_tracked", running.batches_tracked, device_));
     const std::int64_t features = arguments_.y.columns;
+    const BatchUpdate update{running.mean, running.var, running.momentum.value_or(-1),
+                             running.batches_tracked};
     const auto splits = static_cast<int>(HeadWorkspace::moment_splits(spec, arguments_.y.rows));
     auto* parts = at<Moments<Sum>>(layout_.parts);
     if constexpr (spec.engine == Engine::wgmma) {
-      sm90().sums(logits_, parts, running.batches_tracked);
+      if constexpr (std::is_same_v<T, U>) {
+        if (arguments_.output == Output::softmax &&
+            sm90().softmax_training(arguments_.y, at<RowPartial>(layout_.partials), parts,
+                                    at<unsigned>(layout_.meetings), update)) {
+          return;
+        }
+      }
+      sm90().sums(logits_, parts, update);
     } else {
       linear_simt();
       launch("column_statistics_kernel", column_statistics_kernel<Sum>,
@@ -169,8 +182,7 @@ class HeadLaunch {
             .block_threads = 128,
             .stream = stream_,
             .overlap_previous = device_.architecture >= 90},
-           BatchAffineParams<T>{arguments_.parameters, parts, splits, multiplier, addend, running.mean,
-                                running.var, running.momentum.value_or(-1), running.batches_tracked});
+           BatchAffineParams<T>{arguments_.parameters, parts, splits, multiplier, addend, update});
     softmax(ConstVector(multiplier, features), ConstVector(addend, features));
   }
 

@@ -130,6 +130,7 @@ void test_large() {
   add({257, 8192, 1032}, {65, 520, 72}, Mode::eval);
   add({1000, 40, 4100}, {140, 40, 136}, Mode::training);
   add({1024, 64, 8192}, {256, 64, 128}, Mode::training);
+  add({1000, 136, 8200}, {130, 72, 264}, Mode::training);
   check_cases(
       cases, [](const Large& l) { return std::string(name(l.mode)) + ' ' + to_string(l.c); },
       [](const Large& l, Findings& findings) {

@@ -81,17 +81,19 @@ struct AffineLoaderSm90 {
   // Every lane that wrote or read arrives itself: racecheck cannot follow a lane that does it for its warp.
   __device__ static void init(const Ring& ring) { ring.init(32 * warps, 32 * layout.consumer_warps()); }
 
-  /// Loads one tile's features from `first` on. `warps` whole warps call it; `thread` counts through them.
+  /// Writes the affine of one tile's features from `first` on, of which `features` exist in all: affine_of(n)
+  /// is that of feature n. `warps` whole warps call it; `thread` counts through them.
   // Features beyond the last get -inf: they can be neither maximum nor part of a sum.
-  template <class T>
-  __device__ static void load(const Parameters<T>& parameters, SharedStorage& storage, const Ring& ring,
-                              typename Ring::State& state, std::int64_t first, int thread) {
+  template <class AffineOf>
+  __device__ __forceinline__ static void load(SharedStorage& storage, const Ring& ring,
+                                              typename Ring::State& state, std::int64_t first,
+                                              std::int64_t features, int thread, const AffineOf& affine_of) {
     ring.wait_empty(state);
 #pragma unroll 1
     for (int j = thread; j < layout.tile.n; j += 32 * warps) {
       AffineColumn column{0.0f, negative_infinity<float>};
-      if (first + j < parameters.weight.rows) {
-        const Affine folded = fold(load_feature(parameters, first + j), parameters.epsilon, log2e);
+      if (first + j < features) {
+        const Affine folded = affine_of(first + j);
         column = {static_cast<float>(folded.multiplier), static_cast<float>(folded.addend)};
       }
       storage.column[state.stage][j] = column;

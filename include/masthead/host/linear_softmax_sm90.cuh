@@ -71,36 +71,22 @@ class LinearSoftmaxSm90 {
   void logits(const Matrix<float>& y) const { general<Mode::eval>(params<PersistentSchedule>(y, nullptr)); }
 
   /// Training mode: x W^T in `y`, and the moments of its columns by tile, (moment_splits_sm90(...),
-  /// out_features); `batches_tracked`, unless null, advances.
-  void sums(const Matrix<float>& y, Moments<float>* moments, std::int64_t* batches_tracked) const {
+  /// out_features); counts the batch.
+  void sums(const Matrix<float>& y, Moments<float>* moments, const BatchUpdate& update) const {
     auto p = params<PersistentSchedule>(y, nullptr);
     p.moments = moments;
-    p.batches_tracked = batches_tracked;
+    p.update = update;
     general<Mode::training>(p);
   }
 
   /// softmax in a 16-bit `y`: in one kernel that stores y once, where all tiles fit on the device at the same
   /// time, else in two. The choice does not change a bit. `partials` holds partials_bytes_sm90(...) bytes.
-  // A small y is read again from L2 in less time than a cooperative launch and its meeting take (128 x 1024
-  // -> 512: 7.9 against 9.4 us, 1024 x 8192 -> 8192: 207.3 against 204.5 us).
   void softmax(const Matrix<T>& y, RowPartial* partials) const {
-    constexpr auto kernel = &linear_softmax_cooperative_sm90_kernel<Policy, T>;
-    if (std::int64_t{grid_.size()} * spec.cluster_m * spec.tile.m * spec.tile.n >= 4 << 20) {
+    if (const auto schedule = resident_schedule<Mode::eval>(); schedule.columns != 0) {
       auto p = params<ResidentSchedule>(y, partials);
-      p.schedule = ResidentSchedule::of(grid_, resident_clusters(kernel, "linear_softmax_cooperative_sm90"),
-                                        resident_tiles);
-      if (p.schedule.columns != 0) {
-        launch("linear_softmax_cooperative_sm90_kernel", kernel,
-               {.blocks = std::int64_t{p.schedule.clusters()} * spec.cluster_m,
-                .block_threads = spec.block_threads,
-                .stream = stream_,
-                .shared_bytes = spec.shared_bytes(),
-                .cluster = spec.cluster_m,
-                .overlap_previous = true,
-                .cooperative = true},
-               p);
-        return;
-      }
+      p.schedule = schedule;
+      resident<Mode::eval>(p);
+      return;
     }
     general<Mode::eval>(params<PersistentSchedule>(y, partials));
     launch("finalise_sm90_kernel", &finalise_sm90_kernel<Policy, T>,
@@ -109,6 +95,24 @@ class LinearSoftmaxSm90 {
             .stream = stream_,
             .overlap_previous = true},
            FinaliseSm90Params<T>{y, partials, grid_.tiles_n});
+  }
+
+  /// Training mode's softmax in a 16-bit `y`, where all tiles fit on the device at the same time; else false,
+  /// and nothing is done. `meetings` holds a word a tile of features.
+  bool softmax_training(const Matrix<T>& y, RowPartial* partials, Moments<float>* moments, unsigned* meetings,
+                        const BatchUpdate& update) const {
+    const auto schedule = resident_schedule<Mode::training>();
+    if (schedule.columns == 0) return false;
+    auto p = params<ResidentSchedule>(y, partials);
+    p.schedule = schedule;
+    p.moments = moments;
+    p.meetings = meetings;
+    p.update = update;
+    launch("begin_training_sm90_kernel", &begin_training_sm90_kernel<>,
+           {.blocks = 1, .block_threads = 128, .stream = stream_, .overlap_previous = true}, meetings,
+           grid_.tiles_n, update.batches_tracked);
+    resident<Mode::training>(p);
+    return true;
   }
 
  private:
@@ -125,6 +129,31 @@ class LinearSoftmaxSm90 {
     p.partials = partials;
     p.k_steps = static_cast<int>(ceil_div(x_.columns, spec.tile.k));
     return p;
+  }
+
+  /// columns = 0: the tiles do not fit, or two kernels are quicker.
+  // A small y is read again from L2 in less time than a cooperative launch and its meeting take (128 x 1024
+  // -> 512: 7.9 against 9.4 us, 1024 x 8192 -> 8192: 207.3 against 204.5 us).
+  template <Mode mode>
+  ResidentSchedule resident_schedule() const {
+    if (std::int64_t{grid_.size()} * spec.cluster_m * spec.tile.m * spec.tile.n < 4 << 20) return {grid_, 0};
+    return ResidentSchedule::of(grid_,
+                                resident_clusters(&linear_softmax_cooperative_sm90_kernel<Policy, T, mode>,
+                                                  "linear_softmax_cooperative_sm90"),
+                                resident_tiles);
+  }
+
+  template <Mode mode>
+  void resident(const LinearSoftmaxSm90Params<T, T, ResidentSchedule>& p) const {
+    launch("linear_softmax_cooperative_sm90_kernel", &linear_softmax_cooperative_sm90_kernel<Policy, T, mode>,
+           {.blocks = std::int64_t{p.schedule.clusters()} * spec.cluster_m,
+            .block_threads = spec.block_threads,
+            .stream = stream_,
+            .shared_bytes = spec.shared_bytes(),
+            .cluster = spec.cluster_m,
+            .overlap_previous = true,
+            .cooperative = true},
+           p);
   }
 
   template <Mode mode, class U>

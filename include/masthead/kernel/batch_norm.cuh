@@ -47,6 +47,39 @@ __global__ void __launch_bounds__(BlockColumnStatistics<Sum>::block_threads)
   if (threadIdx.x < columns && column < p.sums.columns) p.parts[split * p.sums.columns + column] = moments;
 }
 
+/// What a training batch updates.
+struct BatchUpdate {
+  MutableVector running_mean, running_var;
+  double momentum;                // of the moving averages; negative: 1 / batches_tracked
+  std::int64_t* batches_tracked;  // null, or the counter; counts this batch when features are updated
+};
+
+/// The affine of feature n's raw sums, in log2 units, from the moments of this batch.
+template <class T, class Sum>
+__device__ Affine batch_affine(const Parameters<T>& parameters, std::int64_t n, const Moments<Sum>& batch) {
+  Feature feature = load_feature(parameters, n);
+  feature.bias = 0;  // it shifts sum and mean alike and cancels
+  feature.mean = batch.mean;
+  feature.variance = batch.biased_variance();
+  return fold(feature, parameters.epsilon, log2e);
+}
+
+/// The running statistics of feature n move towards this batch's.
+template <class T, class Sum>
+__device__ void update_running(const BatchUpdate& update, const Parameters<T>& parameters, std::int64_t n,
+                               const Moments<Sum>& batch) {
+  if (update.running_mean.data == nullptr) return;
+  const double factor =
+      update.momentum < 0 ? 1.0 / static_cast<double>(*update.batches_tracked) : update.momentum;
+  const double bias = load_feature(parameters, n).bias;
+  store_feature(
+      update.running_mean, n,
+      running_update(load_feature(ConstVector(update.running_mean), n, 0.0), batch.mean + bias, factor));
+  store_feature(update.running_var, n,
+                running_update(load_feature(ConstVector(update.running_var), n, 1.0),
+                               batch.unbiased_variance(), factor));
+}
+
 template <class T>
 struct BatchAffineParams {
   using Sum = Accumulator<T>;
@@ -55,9 +88,7 @@ struct BatchAffineParams {
   const Moments<Sum>* parts;  // (splits, out_features)
   int splits;
   Sum *multiplier, *addend;  // (out_features), out, in log2 units
-  MutableVector running_mean, running_var;
-  double momentum;                      // of the moving averages; negative: 1 / batches_tracked
-  const std::int64_t* batches_tracked;  // counts this batch already
+  BatchUpdate update;
 };
 
 /// One thread a feature: batch moments to the affine of the raw sums, and the running statistics' update.
@@ -71,26 +102,10 @@ __global__ void __launch_bounds__(128) batch_affine_kernel(const __grid_constant
   if (n >= features) return;
   Moments<Sum> batch;
   for (int split = 0; split < p.splits; ++split) batch = merge(batch, p.parts[split * features + n]);
-
-  // The bias shifts sum and mean alike and cancels; only the running mean sees it.
-  Feature feature = load_feature(p.parameters, n);
-  const double bias = feature.bias;
-  feature.bias = 0;
-  feature.mean = batch.mean;
-  feature.variance = batch.biased_variance();
-  const Affine affine = fold(feature, p.parameters.epsilon, log2e);
+  const Affine affine = batch_affine(p.parameters, n, batch);
   p.multiplier[n] = static_cast<Sum>(affine.multiplier);
   p.addend[n] = static_cast<Sum>(affine.addend);
-
-  if (p.running_mean.data != nullptr) {
-    const double factor = p.momentum < 0 ? 1.0 / static_cast<double>(*p.batches_tracked) : p.momentum;
-    store_feature(
-        p.running_mean, n,
-        running_update(load_feature(ConstVector(p.running_mean), n, 0.0), batch.mean + bias, factor));
-    store_feature(
-        p.running_var, n,
-        running_update(load_feature(ConstVector(p.running_var), n, 1.0), batch.unbiased_variance(), factor));
-  }
+  update_running(p.update, p.parameters, n, batch);
 }
 
 }  // namespace masthead::inline v0

@@ -82,7 +82,15 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
     const BlockSm90<layout> block(dynamic, p);
     if (block.warpgroup == 0) {
       ptx::release_registers<layout.producer_registers()>();
-      block.template produce<mode>(p);
+      if constexpr (mode == Mode::training) {
+        // Here, a kernel ahead of the one whose threads read it.
+        if (blockIdx.x == 0 && threadIdx.x == 0 && p.update.batches_tracked != nullptr) {
+          ++*p.update.batches_tracked;
+        }
+        block.produce(p, [](const ClusterTile&, int) {});
+      } else {
+        block.produce(p);
+      }
     } else {
       ptx::acquire_registers<layout.consumer_registers()>();
       using Mainloop = MainloopSm90<layout>;

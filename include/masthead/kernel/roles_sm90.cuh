@@ -5,7 +5,7 @@
 
 #include "masthead/gemm/mainloop_sm90.cuh"
 #include "masthead/gemm/store_sm90.cuh"
-#include "masthead/numeric/moments.hpp"
+#include "masthead/kernel/batch_norm.cuh"
 #include "masthead/ptx/elect.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/ptx/prefetch_tensor_map.cuh"
@@ -25,15 +25,17 @@ __device__ inline void not_compiled_for_sm90a() {
 
 template <class T, class U, class Schedule>
 struct LinearSoftmaxSm90Params {
-  CUtensorMap x;                  // (batch, in_features), boxes of tile_m x tile_k
-  CUtensorMap w;                  // (out_features, in_features), boxes of tile_n / cluster_m x tile_k
-  OutputSm90<U> y;                // (batch, out_features)
-  Parameters<T> parameters;       // the vectors are read raw
-  RowPartial* partials;           // (batch, tiles_n), of a 16-bit y
-  Moments<float>* moments;        // (tiles_m, out_features), training mode
-  std::int64_t* batches_tracked;  // null, or the counter to advance, training mode
+  CUtensorMap x;             // (batch, in_features), boxes of tile_m x tile_k
+  CUtensorMap w;             // (out_features, in_features), boxes of tile_n / cluster_m x tile_k
+  OutputSm90<U> y;           // (batch, out_features)
+  Parameters<T> parameters;  // the vectors are read raw
+  RowPartial* partials;      // (batch, tiles_n), of a 16-bit y
   int k_steps;
   Schedule schedule;
+  // Training mode:
+  Moments<float>* moments;  // (tiles_m, out_features)
+  BatchUpdate update;
+  unsigned* meetings;  // (tiles_n), zero when the resident kernel starts
 };
 
 /// Shared memory of a block: the ring of operand stages, one tile as 16-bit values, the affine, the barriers.
@@ -100,10 +102,10 @@ struct BlockSm90 {
   /// All consumer threads.
   __device__ static void consumer_barrier() { __barrier_sync_count(1, layout.consumer_warps() * 32); }
 
-  /// The producer warpgroup: for all tiles of the schedule, warp 0 loads x and W, and in eval mode the others
-  /// the affine.
-  template <Mode mode, class Params>
-  __device__ __forceinline__ void produce(const Params& p) const {
+  /// The producer warpgroup: for all tiles of the schedule, warp 0 loads x and W, and the other warps call
+  /// load_affine(tile, thread) with `thread` counting through them.
+  template <class Params, class LoadAffine>
+  __device__ __forceinline__ void produce(const Params& p, const LoadAffine& load_affine) const {
     ClusterTile tile;
     if (warp == 0) {
       if (ptx::elect()) {
@@ -115,17 +117,22 @@ struct BlockSm90 {
         }
       }
       __syncwarp();
-    } else if constexpr (mode == Mode::training) {
-      // Here, a kernel ahead of the one whose threads read it.
-      if (blockIdx.x == 0 && threadIdx.x == 32 && p.batches_tracked != nullptr) ++*p.batches_tracked;
     } else {
-      typename AffineLoader::Ring::State state;
 #pragma unroll 1
       for (int turn = 0; p.schedule.get(cluster, turn, tile); ++turn) {
-        AffineLoader::load(p.parameters, storage.affine, affine_ring, state, first_column(tile),
-                           static_cast<int>(threadIdx.x) - 32);
+        load_affine(tile, static_cast<int>(threadIdx.x) - 32);
       }
     }
+  }
+  /// With the affine of the parameters' running statistics.
+  template <class Params>
+  __device__ __forceinline__ void produce(const Params& p) const {
+    typename AffineLoader::Ring::State state;
+    produce(p, [&](const ClusterTile& tile, int thread) {
+      AffineLoader::load(
+          storage.affine, affine_ring, state, first_column(tile), p.y.matrix.columns, thread,
+          [&](std::int64_t n) { return fold(load_feature(p.parameters, n), p.parameters.epsilon, log2e); });
+    });
   }
 
   /// No block may leave while others of its cluster still write to its shared memory or arrive at its

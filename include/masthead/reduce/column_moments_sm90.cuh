@@ -31,6 +31,14 @@ struct MomentWeights {
   }
 };
 
+/// Reads past L1: another SM wrote them in this launch.
+__device__ __forceinline__ Moments<float> load_moments(const Moments<float>* moments) {
+  static_assert(sizeof(Moments<float>) == 16 && alignof(Moments<float>) == 8);
+  const auto count = __ldcg(reinterpret_cast<const long long*>(moments));
+  const float2 rest = __ldcg(reinterpret_cast<const float2*>(moments) + 1);
+  return {count, rest.x, rest.y};
+}
+
 /// Moments of each column of a tile, merged in an order that depends on nothing: two rows of a thread, eight
 /// lanes that share columns, then warps in pairs. All consumer threads call it.
 template <Sm90Layout layout>
