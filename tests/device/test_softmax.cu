@@ -212,20 +212,22 @@ TEST_SUITE("device softmax") {
 
   TEST_CASE("explicit policies, for rows shorter and longer than they hold") {
     std::vector<Case> cases;
-    for (const std::int64_t columns : {1, 64, 65, 255, 256, 257, 4095, 4096, 5000, 40000}) {
-      if (test::small_sizes() && columns > 300) continue;
+    for (const std::int64_t columns : {1, 64, 65, 255, 256, 257, 1032, 4095, 4096, 5000, 16384, 40000}) {
+      if (test::small_sizes() && columns > 1100) continue;
       cases.push_back({3, columns, test::scale_per_feature(columns, 3), Dtype::f32, 0, 0, 7});
       cases.push_back({3, columns, {1.5}, Dtype::f32, 0, 0, 8});
     }
     check_all<float, float, SoftmaxPolicy<32, 8, 4>>(cases);
     check_all<float, float, SoftmaxPolicy<64, 8>>(cases);
+    check_all<float, float, SoftmaxPolicy<64, 16, 1, 16>>(cases);
     check_all<__nv_bfloat16, __nv_bfloat16, SoftmaxPolicy<512, 16>>(cases);
+    check_all<__half, __half, SoftmaxPolicy<64, 32, 1, 16>>(cases);
   }
 
   TEST_CASE_TEMPLATE("in place gives the same bits as apart", T, F64, F32, F16, BF16) {
     using E = typename T::In_;
     const Stream stream;
-    for (const std::int64_t columns : {1, 65, 1024, 5000, 33000, 270000}) {
+    for (const std::int64_t columns : {1, 65, 1024, 5000, 33000, 128256, 270000}) {
       if (test::small_sizes() && columns > 2000) continue;
       CAPTURE(columns);
       test::Random random(static_cast<std::uint64_t>(columns));
@@ -248,7 +250,7 @@ TEST_SUITE("device softmax") {
                      BF16) {
     using E = typename T::In_;
     const Stream stream;
-    for (const std::int64_t columns : {100, 1000, 9000, 40000, 300001}) {
+    for (const std::int64_t columns : {100, 1000, 9000, 40000, 100000, 300001}) {
       if (test::small_sizes() && columns > 2000) continue;
       CAPTURE(columns);
       const std::int64_t rows = columns > 9000 ? 5 : 133;
@@ -272,17 +274,58 @@ TEST_SUITE("device softmax") {
     }
   }
 
-  TEST_CASE("alignment does not change the bits of rows that registers hold") {
+  TEST_CASE_TEMPLATE("alignment does not change the bits of rows of up to 65536 columns", T, F64, F32, F16,
+                     BF16) {
+    using E = typename T::In_;
     const Stream stream;
     test::Random random(4);
-    for (const std::int64_t columns : {64, 1024, 16384}) {
+    for (const std::int64_t columns : {64, 1000, 1024, 8192, 16384, 40000, 65536}) {
       if (test::small_sizes() && columns > 2000) continue;
-      const auto x = random.normals(2 * columns);
-      const auto aligned =
-          run<float, float>(x, {.rows = 2, .columns = columns, .scale = {2}}, Output::softmax, stream);
-      const auto off = run<float, float>(
-          x, {.rows = 2, .columns = columns, .scale = {2}, .pad = 3, .shift = 1}, Output::softmax, stream);
-      for (const std::int64_t m : {0, 1}) CHECK(aligned.row_bytes(m) == off.row_bytes(m));
+      CAPTURE(columns);
+      const auto x = test::rounded(random.normals(5 * columns, 0, 2), dtype_of<E>);
+      for (const Output output : {Output::softmax, Output::log_softmax}) {
+        const auto aligned = run<E, E>(x, {.rows = 5, .columns = columns, .scale = {-2}}, output, stream);
+        const auto off = run<E, E>(x, {.rows = 5, .columns = columns, .scale = {-2}, .pad = 3, .shift = 1},
+                                   output, stream);
+        for (std::int64_t m = 0; m < 5; ++m) CHECK(aligned.row_bytes(m) == off.row_bytes(m));
+      }
+    }
+  }
+
+  TEST_CASE_TEMPLATE("multiplier and addend per column: read whole or one by one, the same bits", T, F64, F32,
+                     F16, BF16ToF32, F32ToBF16) {
+    using In = typename T::In_;
+    using Out = typename T::Out_;
+    const Stream stream;
+    for (const std::int64_t columns : {8, 264, 1001, 4096, 8200, 33000, 262152}) {
+      if (test::small_sizes() && columns > 1001) continue;
+      CAPTURE(columns);
+      const Case c{.rows = 3, .columns = columns, .pad = columns == 4096 ? 8 : 0};
+      test::Random random(static_cast<std::uint64_t>(columns));
+      const auto x = test::rounded(random.normals(c.rows * columns, 0, 2), dtype_of<In>);
+      const auto multiplier = test::rounded(random.uniforms(columns, -2, 2), Dtype::f32);
+      const auto some = test::rounded(random.normals(columns, 0, 2), Dtype::f32);
+      for (const auto& addend : {std::vector<double>{}, some}) {
+        std::vector<double> logits(x.size());
+        for (std::int64_t i = 0; i < c.rows * columns; ++i) {
+          logits[at(i)] =
+              x[at(i)] * multiplier[at(i % columns)] + (addend.empty() ? 0 : addend[at(i % columns)]);
+        }
+        const auto reference =
+            test::softmax_reference(logits, c.rows, columns, std::vector<double>(x.size(), 0.0));
+        const auto vectors = columns % 8 == 0 ? ColumnAccess::affine_vectors : ColumnAccess::elements;
+        for (const Output output : {Output::softmax, Output::log_softmax}) {
+          const auto whole = run_affine<In, Out>(x, c, multiplier, addend, output, 0, vectors, stream);
+          const auto one_by_one =
+              run_affine<In, Out>(x, c, multiplier, addend, output, 1, ColumnAccess::elements, stream);
+          CHECK(whole.intact());
+          Findings findings;
+          test::compare_into(findings, std::string(name(output)), reference, whole.values(),
+                             accumulator_dtype(dtype_of<In>), dtype_of<Out>, output, columns <= 8200);
+          for (const Finding& finding : findings) CHECK_MESSAGE(finding.good, finding.text);
+          CHECK(whole.bytes == one_by_one.bytes);
+        }
+      }
     }
   }
 
@@ -336,7 +379,7 @@ TEST_SUITE("device softmax") {
                                        inf,  inf,  -inf,  //
                                        -0.0, 0.0,  0.0};
     const std::vector<bool> nan_rows = {false, true, true, false, true, true, false};
-    for (const std::int64_t columns : {3, 8, 1000, 1024, 40000, 300000}) {
+    for (const std::int64_t columns : {3, 8, 1000, 1024, 40000, 100000, 300000}) {
       if (test::small_sizes() && columns > 2000) continue;
       CAPTURE(columns);
       // The special value is the last column, all others are its row's first.

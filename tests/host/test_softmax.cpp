@@ -2,12 +2,14 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <vector>
 
 #include "../support/compare.hpp"
 #include "../support/random.hpp"
 #include "../support/reference.hpp"
 #include "masthead/host/softmax.hpp"
+#include "masthead/softmax/policy.hpp"
 
 using namespace masthead;
 using test::at;
@@ -157,5 +159,31 @@ TEST_SUITE("host softmax") {
                          "masthead: y.shape = (3, 4): must be that of x, (4, 3)", Error);
     CHECK_THROWS_AS(host::scale_softmax(Matrix<const float>(nullptr, 3, 4), {}, y.view(), executor), Error);
     CHECK(y.untouched());
+  }
+
+  TEST_CASE("every length of row has a policy of the device that holds it, or streams it") {
+    const auto name = [](std::int64_t columns, int architecture, bool vectors) {
+      const int index = select_softmax_policy<4>(columns, architecture, vectors);
+      std::ostringstream out;
+      out << softmax_policies<4>[static_cast<std::size_t>(index)];
+      if (index == 5) out << " twice";
+      return out.str();
+    };
+    CHECK(name(1, 90, true) == "softmax_32x8_r4");
+    CHECK(name(256, 75, false) == "softmax_32x8_r4");
+    CHECK(name(257, 90, false) == "softmax_128x16");
+    CHECK(name(8192, 80, true) == "softmax_256x32");
+    CHECK(name(16384, 80, true) == "softmax_512x32");
+    CHECK(name(16385, 80, true) == "softmax_512x16 twice");
+    CHECK(name(65536, 90, true) == "softmax_512x32");
+    CHECK(name(65537, 90, true) == "softmax_256x32+32");
+    CHECK(name(65537, 90, false) == "softmax_512x32");
+    CHECK(name(131072, 90, true) == "softmax_256x32+32");
+    CHECK(name(131072, 90, false) == "softmax_512x32");
+    CHECK(name(131073, 90, true) == "softmax_512x16 twice");
+    CHECK(select_softmax_policy<2>(131072, 90, false) == 3);
+    CHECK(select_softmax_policy<2>(131072, 90, true) == 4);
+    CHECK(select_softmax_policy<8>(65536, 90, false) == 3);
+    CHECK(select_softmax_policy<8>(65537, 90, false) == 5);
   }
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "masthead/numeric/feature.cuh"
+#include "masthead/ptx/cp_async.cuh"
 
 namespace masthead::inline v0 {
 
@@ -35,8 +36,12 @@ class RowSegment {
   };
 
  public:
-  /// Adjacent values that lie in the segment together or not at all.
-  static constexpr int group = access == ColumnAccess::elements ? 1 : vector;
+  /// Adjacent values that a thread holds, and whether they lie in the segment together or not at all.
+  static constexpr int group = vector;
+  static constexpr bool whole = access != ColumnAccess::elements;
+
+  /// A vector of x as it is in memory.
+  using Vector = Packed<In>;
 
   /// `columns` columns from `first` on of the rows at `x_row` and `y_row`.
   __device__ RowSegment(const In* x_row, Out* y_row, const ConstVector& multiplier, const ConstVector& addend,
@@ -51,14 +56,14 @@ class RowSegment {
 
   /// Whether value i, of those loaded from `offset` on, is a column of the segment.
   __device__ bool inside(std::int64_t offset, int i) const {
-    return step(i / group * group) < columns_left(offset);
+    return step(whole ? i / group * group : i) < columns_left(offset);
   }
 
   /// The values of column `offset` of the segment and on: x where one multiplier serves all columns, else
   /// multiplier * x + addend. Values outside the segment are unspecified.
   __device__ void load(std::int64_t offset, Sum (&values)[items]) const {
     if constexpr (access != ColumnAccess::elements) {
-      finish(fetch(offset), offset, values);
+      finish<items / vector % 4 == 0 ? 4 : 1>(fetch(offset), offset, values);
     } else {
       const In* x = x_ + offset;
 #pragma unroll
@@ -74,7 +79,7 @@ class RowSegment {
 
   /// The vectors of x behind `load`, as they are in memory.
   struct Raw {
-    Packed<In> vectors[items / vector];
+    Vector vectors[items / vector];
   };
 
   /// The first half of `load`: all of a thread's loads are under way before the first is waited for.
@@ -89,32 +94,72 @@ class RowSegment {
     return raw;
   }
 
-  /// The second half of `load`, of what was fetched from `offset` on.
+  /// The second half of `load`, of what was fetched from `offset` on. Multipliers and addends of `together`
+  /// vectors are under way at a time.
+  template <int together = 1>
   __device__ void finish(const Raw& raw, std::int64_t offset, Sum (&values)[items]) const {
 #pragma unroll
-    for (int v = 0; v < items / vector; ++v) {
-      widen_packed(raw.vectors[v], &values[v * vector]);
-      if constexpr (access == ColumnAccess::affine_vectors) {
-        if (inside(offset, v * vector))
-          affine_packed(first_ + offset + step(v * vector), &values[v * vector]);
+    for (int v = 0; v < items / vector; ++v) widen_vector(raw.vectors[v], &values[v * vector]);
+    if constexpr (access == ColumnAccess::affine_vectors) {
+      const auto transform = [&](int v) {
+        affine_packed(first_ + offset + step(v * vector), &values[v * vector]);
+      };
+#pragma unroll
+      for (int v = 0; v < items / vector; v += together) {
+        if (inside(offset, (v + together - 1) * vector)) {
+#pragma unroll
+          for (int i = 0; i < together; ++i) transform(v + i);
+        } else if constexpr (together > 1) {
+#pragma unroll
+          for (int i = 0; i < together - 1; ++i) {
+            if (inside(offset, (v + i) * vector)) transform(v + i);
+          }
+        }
       }
     }
   }
 
+  /// Copies vector v of column `offset` of the segment and on to shared memory (ptx::cp_async), if it lies in
+  /// the segment.
+  __device__ void copy(std::int64_t offset, int v, Vector* shared) const {
+    if (inside(offset, v * vector)) ptx::cp_async<16>(shared, x_ + offset + step(v * vector), 16);
+  }
+
+  /// Values of a vector of x.
+  __device__ static void widen_vector(const Vector& packed, Sum* values) {
+    if constexpr (dtype_of<In> == Dtype::bf16) {
+      // A float is a bfloat16 and 16 zeros: one instruction a value, where taking elements out first costs
+      // two.
+      unsigned words[vector / 2];
+      memcpy(words, &packed, sizeof(packed));
+#pragma unroll
+      for (int i = 0; i < vector / 2; ++i) {
+        values[2 * i] = __uint_as_float(words[i] << 16);
+        values[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < vector; ++i) values[i] = widen(packed.element[i]);
+    }
+  }
+
   __device__ void store(std::int64_t offset, const Sum (&values)[items]) const {
+#pragma unroll
+    for (int v = 0; v < items / vector; ++v) store_vector(offset, v, &values[v * vector]);
+  }
+
+  /// Vector v of `store`.
+  __device__ void store_vector(std::int64_t offset, int v, const Sum* values) const {
     Out* y = y_ + offset;
+    Packed<Out> packed;
 #pragma unroll
-    for (int v = 0; v < items / vector; ++v) {
-      Packed<Out> packed;
+    for (int i = 0; i < vector; ++i) packed.element[i] = narrow<Out>(values[i]);
+    if constexpr (whole) {
+      if (inside(offset, v * vector)) store_packed(y + step(v * vector), packed);
+    } else {
 #pragma unroll
-      for (int i = 0; i < vector; ++i) packed.element[i] = narrow<Out>(values[v * vector + i]);
-      if constexpr (access != ColumnAccess::elements) {
-        if (inside(offset, v * vector)) store_packed(y + step(v * vector), packed);
-      } else {
-#pragma unroll
-        for (int i = 0; i < vector; ++i) {
-          if (inside(offset, v * vector + i)) y[step(v * vector + i)] = packed.element[i];
-        }
+      for (int i = 0; i < vector; ++i) {
+        if (inside(offset, v * vector + i)) y[step(v * vector + i)] = packed.element[i];
       }
     }
   }
@@ -152,23 +197,6 @@ class RowSegment {
         Sum& value = values[i * count + j];
         value = fma(value, multiplier.element[j], addend.element[j]);
       }
-    }
-  }
-
-  __device__ static void widen_packed(const Packed<In>& packed, Sum* values) {
-    if constexpr (dtype_of<In> == Dtype::bf16) {
-      // A float is a bfloat16 and 16 zeros: one instruction a value, where taking elements out first costs
-      // two.
-      unsigned words[vector / 2];
-      memcpy(words, &packed, sizeof(packed));
-#pragma unroll
-      for (int i = 0; i < vector / 2; ++i) {
-        values[2 * i] = __uint_as_float(words[i] << 16);
-        values[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
-      }
-    } else {
-#pragma unroll
-      for (int i = 0; i < vector; ++i) values[i] = widen(packed.element[i]);
     }
   }
 

@@ -5,6 +5,7 @@
 
 #include "masthead/kernel/row_segment.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/softmax/extremes.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/tile/raster.hpp"
 
@@ -21,6 +22,21 @@ struct SoftmaxParams {
   Sum unit;                // times multiplier * x + addend is in log2 units
   std::int64_t
       segment;  // columns a block of the cluster takes: a multiple of 8, a whole vector of every dtype
+
+  unsigned zero = 0;  // which the compiler does not know
+
+  /// A vector of 16-bit elements unchanged, and nothing the compiler could have widened before: it would keep
+  /// what it widened, in twice the registers.
+  template <class Vector>
+  __device__ Vector unknown(Vector vector) const {
+    if constexpr (sizeof(In) == 2) {
+      unsigned words[sizeof(vector) / 4];
+      memcpy(words, &vector, sizeof(vector));
+      for (unsigned& word : words) word ^= zero;
+      memcpy(&vector, words, sizeof(vector));
+    }
+    return vector;
+  }
 
   /// Takes what RowSegment loads to log2 units: a multiplier that differs by column is applied there already.
   __device__ Sum scale() const {
@@ -42,12 +58,23 @@ __device__ RowSegment<In, Out, threads, items, access> row_segment(const Softmax
           left < p.segment ? (left > 0 ? left : 0) : p.segment};
 }
 
+/// Whether rows of T stay in registers, and beyond them in shared memory, as they are in memory: half the
+/// registers for 16-bit elements. Exponentials are taken twice, which for doubles costs too much.
+template <class T>
+constexpr bool softmax_holds_vectors(ColumnAccess access) {
+  return access == ColumnAccess::vectors && sizeof(T) < 8;
+}
+
 /// Blocks that share a multiprocessor, so that some load while others compute or store: as many as leave each
 /// thread the registers it needs. Columns read one by one and exponentials of doubles take more.
-template <class Sum>
-constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnAccess access) {
+template <class T>
+constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnAccess access,
+                                                bool holds_vectors) {
+  using Sum = Accumulator<T>;
   const bool plain = access != ColumnAccess::elements && sizeof(Sum) == 4;
-  const int registers = spec.items * static_cast<int>(sizeof(Sum)) / 4 + (plain ? 28 : 64);
+  const int item_bytes = static_cast<int>(holds_vectors ? sizeof(T) : sizeof(Sum));
+  const int registers = spec.items * item_bytes / 4 + (plain ? 28 : 64) +
+                        (access == ColumnAccess::affine_vectors ? (spec.items < 32 ? 12 : 0) : 0);
   const int most = 2048 / spec.block_threads() < 32 ? 2048 / spec.block_threads() : 32;  // that fit at all
   const int blocks = 65536 / registers / spec.block_threads();
   return blocks > most ? most : blocks > 0 ? blocks : 1;
@@ -57,7 +84,7 @@ constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnA
 /// threads * items columns.
 template <class In, class Out, class Policy, ColumnAccess access, Output output>
 __global__ void __launch_bounds__(Policy::spec.block_threads(),
-                                  softmax_blocks_per_multiprocessor<Accumulator<In>>(Policy::spec, access))
+                                  softmax_blocks_per_multiprocessor<In>(Policy::spec, access, false))
     softmax_kernel(const __grid_constant__ SoftmaxParams<In, Out> p) {
   constexpr SoftmaxSpec spec = Policy::spec;
   using Sum = Accumulator<In>;
@@ -73,8 +100,81 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
   Sum values[spec.items];
   segment.load(0, values);
   ptx::grid_dependency_trigger();
-  softmax.template apply<output, segment.group>(values, scale, [&](int i) { return segment.inside(0, i); });
+  softmax.template apply<output, segment.group, segment.whole>(values, scale,
+                                                               [&](int i) { return segment.inside(0, i); });
   segment.store(0, values);
+}
+
+/// The same with x as it is in memory, in registers and then in spec.shared_items of dynamic shared memory; a
+/// block takes at most threads * (items + shared_items) columns.
+template <class In, class Out, class Policy, Output output>
+__global__ void __launch_bounds__(Policy::spec.block_threads(),
+                                  softmax_blocks_per_multiprocessor<In>(Policy::spec, ColumnAccess::vectors,
+                                                                        true))
+    softmax_vectors_kernel(const __grid_constant__ SoftmaxParams<In, Out> p) {
+  constexpr SoftmaxSpec spec = Policy::spec;
+  using Sum = Accumulator<In>;
+  using Softmax = RowSoftmax<Sum, Policy>;
+  using Segment = RowSegment<In, Out, spec.threads, spec.items, ColumnAccess::vectors>;
+  using Vector = typename Segment::Vector;
+  constexpr int group = Segment::group, vectors = spec.items / group, more = spec.shared_items / group;
+  constexpr int beyond = spec.threads * spec.items;  // columns in registers
+  __shared__ typename Softmax::TempStorage storage;
+  extern __shared__ uint4 shared_vectors[];  // (more, threads)
+  Vector* const shared = reinterpret_cast<Vector*>(shared_vectors) + threadIdx.x;
+
+  ptx::grid_dependency_wait();
+  const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
+  if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
+  const Sum scale = p.scale();
+  const Segment segment = row_segment<spec.threads, spec.items, ColumnAccess::vectors>(p, row);
+  Softmax softmax(storage);
+  auto raw = segment.fetch(0);
+  if constexpr (more > 0) {
+#pragma unroll
+    for (int v = 0; v < more; ++v) segment.copy(beyond, v, shared + v * spec.threads);
+    ptx::cp_async_commit();
+  }
+  ptx::grid_dependency_trigger();
+
+  Extremes<In> extremes;
+#pragma unroll
+  for (int v = 0; v < vectors; ++v) {
+    if (segment.inside(0, v * group)) extremes.add(raw.vectors[v].element);
+  }
+  OnlineSoftmax<Sum> part{extremes.maximum(scale), 0};
+  Sum values[group];
+#pragma unroll
+  for (int v = 0; v < vectors; ++v) {
+    Segment::widen_vector(raw.vectors[v], values);
+    Softmax::add(part, values, scale, segment.inside(0, v * group));
+  }
+  if constexpr (more > 0) {
+    ptx::cp_async_wait<0>();  // each thread reads what it copied itself
+#pragma unroll 1
+    for (int v = 0; v < more; v += 2) {
+      Sum pair[2 * group];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) Segment::widen_vector(shared[(v + i) * spec.threads], &pair[i * group]);
+      Softmax::template accumulate<false, group>(
+          part, pair, scale, [&](int i) { return segment.inside(beyond, v * group + i); });
+    }
+  }
+  const RowNormaliser<Sum, output> normalise(softmax.merge(part));
+#pragma unroll
+  for (int v = 0; v < vectors; ++v) {
+    Segment::widen_vector(p.unknown(raw.vectors[v]), values);
+    for (Sum& value : values) value = normalise(value, scale);
+    segment.store_vector(0, v, values);
+  }
+  if constexpr (more > 0) {
+#pragma unroll 2
+    for (int v = 0; v < more; ++v) {
+      Segment::widen_vector(shared[v * spec.threads], values);
+      for (Sum& value : values) value = normalise(value, scale);
+      segment.store_vector(beyond, v, values);
+    }
+  }
 }
 
 /// Calls visit(offset, values) for chunks of threads * items columns of a segment, of any length, in
@@ -104,7 +204,7 @@ __device__ void for_each_chunk(const RowSegment<In, Out, threads, items, access>
 /// row.
 template <class In, class Out, class Policy, ColumnAccess access, Output output>
 __global__ void __launch_bounds__(Policy::spec.threads,
-                                  softmax_blocks_per_multiprocessor<Accumulator<In>>(Policy::spec, access))
+                                  softmax_blocks_per_multiprocessor<In>(Policy::spec, access, false))
     softmax_streaming_kernel(const __grid_constant__ SoftmaxParams<In, Out> p) {
   constexpr SoftmaxSpec spec = Policy::spec;
   using Sum = Accumulator<In>;
@@ -117,7 +217,7 @@ __global__ void __launch_bounds__(Policy::spec.threads,
   Softmax softmax(storage);
   OnlineSoftmax<Sum> part;
   for_each_chunk(segment, [&](std::int64_t c, Sum(&x)[Policy::spec.items]) {
-    Softmax::template accumulate<false, decltype(segment)::group>(
+    Softmax::template accumulate<false, decltype(segment)::group, decltype(segment)::whole>(
         part, x, scale, [&](int i) { return segment.inside(c, i); });
   });
   ptx::grid_dependency_trigger();

@@ -34,13 +34,23 @@ __device__ __forceinline__ unsigned cluster_index() {
 #endif
 }
 
-/// Initialises a barrier of this block for one phase that completes when `bytes` have been stored by
-/// `cluster_store`. One thread calls, then every thread of the cluster passes cluster_arrive_relaxed and
-/// cluster_wait.
-__device__ __forceinline__ void cluster_barrier_init(std::uint64_t* barrier, int bytes) {
+/// Initialises a barrier of this block for one phase of `cluster_store`. One thread calls, then every thread
+/// of the cluster passes cluster_arrive_relaxed and cluster_wait.
+__device__ __forceinline__ void cluster_barrier_init(std::uint64_t* barrier) {
 #if __CUDA_ARCH__ >= 900
   cuda::ptx::mbarrier_init(barrier, 1);
   cuda::ptx::fence_mbarrier_init(cuda::ptx::sem_release, cuda::ptx::scope_cluster);
+#else
+  (void)barrier;
+#endif
+}
+
+/// The phase completes when `bytes` have been stored by `cluster_store`, some of them maybe already. One
+/// thread calls, once, behind cluster_wait.
+// NOTES: right behind the initialisation it would be correct too, but that is a warp-wide instruction, and
+// racecheck asks for a barrier between it and what one of the warp's threads does.
+__device__ __forceinline__ void cluster_barrier_expect(std::uint64_t* barrier, int bytes) {
+#if __CUDA_ARCH__ >= 900
   cuda::ptx::mbarrier_arrive_expect_tx(cuda::ptx::sem_release, cuda::ptx::scope_cta, cuda::ptx::space_shared,
                                        barrier, static_cast<std::uint32_t>(bytes));
 #else

@@ -85,14 +85,15 @@ class ClusterReduce {
   /// Opens the exchange without waiting for peers: what comes before the call hides that wait.
   __device__ explicit ClusterReduce(TempStorage& storage) : storage_(storage), size_(ptx::cluster_size()) {
     if (size_ == 1) return;
-    if (threadIdx.x == 0)
-      ptx::cluster_barrier_init(&storage.barrier, size_ * 2 * static_cast<int>(sizeof(T)));
+    if (threadIdx.x == 0) ptx::cluster_barrier_init(&storage.barrier);
     ptx::cluster_arrive_relaxed();
   }
 
   __device__ OnlineSoftmax<T> operator()(const OnlineSoftmax<T>& block) {
     if (size_ == 1) return block;
     ptx::cluster_wait();
+    if (threadIdx.x == 0)
+      ptx::cluster_barrier_expect(&storage_.barrier, size_ * 2 * static_cast<int>(sizeof(T)));
     if (static_cast<int>(threadIdx.x) < size_) {
       const T pair[2] = {block.max, block.sum};
       ptx::cluster_store(storage_.pairs[ptx::cluster_rank()], pair, &storage_.barrier,

@@ -13,18 +13,23 @@ namespace masthead::inline v0 {
 /// * items columns of a row and reads them once. A longer row takes a cluster of up to `max_cluster` blocks
 /// (sm_90 and later); one that is longer still, or an older GPU, is read twice.
 struct SoftmaxSpec {
-  int threads;   ///< a row's threads in a block; 32 makes each warp take a row of its own
-  int items;     ///< columns a thread holds
-  int rows = 1;  ///< rows a block takes at a time; more than 1 only with 32 threads
+  int threads;           ///< a row's threads in a block; 32 makes each warp take a row of its own
+  int items;             ///< columns a thread holds in registers
+  int rows = 1;          ///< rows a block takes at a time; more than 1 only with 32 threads
+  int shared_items = 0;  ///< columns more that a thread keeps in shared memory, of float and 16-bit rows that
+                         ///< are read in whole vectors
 
   friend constexpr bool operator==(const SoftmaxSpec&, const SoftmaxSpec&) = default;
 
   constexpr int block_threads() const { return threads * rows; }
-  constexpr std::int64_t block_columns() const { return std::int64_t{threads} * items; }
+  constexpr std::int64_t block_columns(bool shared) const {
+    return std::int64_t{threads} * (items + (shared ? shared_items : 0));
+  }
 
-  /// The name in tests and benchmarks, e.g. "softmax_256x32" or "softmax_32x8_r4".
+  /// The name in tests and benchmarks, e.g. "softmax_256x32", "softmax_256x32+32" or "softmax_32x8_r4".
   friend std::ostream& operator<<(std::ostream& out, const SoftmaxSpec& s) {
     out << "softmax_" << s.threads << 'x' << s.items;
+    if (s.shared_items > 0) out << '+' << s.shared_items;
     return s.rows == 1 ? out : out << "_r" << s.rows;
   }
 };
@@ -43,13 +48,17 @@ constexpr bool items_are_whole_vectors(const SoftmaxSpec& s) {
 constexpr bool rows_are_warps(const SoftmaxSpec& s) {
   return s.rows == 1 || (s.threads == 32 && s.rows > 1 && s.rows <= 32);
 }
+constexpr bool shared_items_are_vectors(const SoftmaxSpec& s) {
+  return s.shared_items == 0 ||
+         (s.shared_items % 16 == 0 && s.shared_items > 0 && s.shared_items <= s.items && s.rows == 1);
+}
 
 }  // namespace constraint
 
 /// `SoftmaxSpec` as the template parameter of `scale_softmax` and of the softmax kernel.
-template <int threads, int items, int rows = 1>
+template <int threads, int items, int rows = 1, int shared_items = 0>
 struct SoftmaxPolicy {
-  static constexpr SoftmaxSpec spec{threads, items, rows};
+  static constexpr SoftmaxSpec spec{threads, items, rows, shared_items};
 
   static_assert(constraint::threads_are_power_of_two(spec),
                 "masthead::SoftmaxPolicy: threads must be a power of two between 32 and 1024");
@@ -57,31 +66,36 @@ struct SoftmaxPolicy {
                 "masthead::SoftmaxPolicy: items must be a multiple of 4 between 8 and 64");
   static_assert(constraint::rows_are_warps(spec),
                 "masthead::SoftmaxPolicy: rows must be 1, or up to 32 when threads is 32");
+  static_assert(
+      constraint::shared_items_are_vectors(spec),
+      "masthead::SoftmaxPolicy: shared_items must be 0, or a multiple of 16 up to items with one row");
 };
 
 /// The policies `scale_softmax` chooses from for elements of x of `bytes` bytes, by ascending length of the
-/// row: three hold a row in one block; the fourth in a cluster of up to `max_cluster`, where there are
-/// clusters; the fifth streams.
+/// row: three hold a row in one block; the next two in a cluster, where there are clusters, the second of
+/// them only rows that are read in whole vectors; the last streams.
 template <int bytes>
-inline constexpr std::array<SoftmaxSpec, 5> softmax_policies{
-    {{32, 8, 4}, {128, 16}, {256, 32}, {512, 32}, {512, 16}}};
+inline constexpr std::array<SoftmaxSpec, 6> softmax_policies{
+    {{32, 8, 4}, {128, 16}, {256, 32}, {512, 32}, {256, 32, 1, 32}, {512, 16}}};
 template <>
-inline constexpr std::array<SoftmaxSpec, 5> softmax_policies<2>{
-    {{32, 8, 4}, {128, 16}, {256, 32}, {128, 64}, {256, 16}}};
+inline constexpr std::array<SoftmaxSpec, 6> softmax_policies<2>{
+    {{32, 8, 4}, {128, 16}, {256, 32}, {256, 64}, {256, 64}, {256, 16}}};
 template <>
-inline constexpr std::array<SoftmaxSpec, 5> softmax_policies<8>{
-    {{32, 8, 4}, {128, 16}, {256, 16}, {512, 16}, {512, 8}}};
+inline constexpr std::array<SoftmaxSpec, 6> softmax_policies<8>{
+    {{32, 8, 4}, {128, 16}, {256, 16}, {512, 16}, {512, 16}, {512, 8}}};
 
-/// Index of the policy for a row. Depends on the row alone, never on the number of rows: a row's bits must
-/// not depend on its batch.
+/// Index of the policy for a row; `vectors`: it is read in whole vectors, with one multiplier, and is not of
+/// doubles. Depends on the row alone, never on the number of rows: a row's bits must not depend on its batch.
 template <int bytes>
-constexpr int select_softmax_policy(std::int64_t columns, int architecture) {
+constexpr int select_softmax_policy(std::int64_t columns, int architecture, bool vectors) {
   constexpr auto& policies = softmax_policies<bytes>;
-  for (int i = 0; i < 4; ++i) {
-    const int blocks = i == 3 && architecture >= 90 ? max_cluster : 1;
-    if (columns <= blocks * policies[static_cast<std::size_t>(i)].block_columns()) return i;
+  for (int i = 0; i < 5; ++i) {
+    if (i == 4 && !vectors) continue;
+    // Half a cluster of the fourth, then the fifth: all of 64 long rows are under way at the same time.
+    const int most = i < 3 || architecture < 90 ? 1 : i == 3 && vectors ? max_cluster / 2 : max_cluster;
+    if (columns <= most * policies[static_cast<std::size_t>(i)].block_columns(vectors)) return i;
   }
-  return 4;
+  return 5;
 }
 
 /// Blocks that share a row of `columns` at `block_columns` each: as few as hold it, so that the most clusters

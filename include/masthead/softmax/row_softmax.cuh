@@ -46,9 +46,10 @@ class RowNormaliser {
 ///     float x[32];  // any assignment of columns to threads
 ///     softmax.apply<Output::softmax>(x, float(log2e), [&](int i) { return column(i) < columns; });
 ///
-/// Each exponential is computed once, relative to its thread's maximum, and rescaled when the row's is known:
-/// one exchange of (max, sum) pairs instead of two (Milakov and Gimelshein, arXiv:1805.02867). Probabilities
-/// below 2^-126 may come out as 0. All threads of the row construct and call once (in a cluster, of all its
+/// A thread sums exponentials relative to its own maximum, and the sum is rescaled when the row's is known:
+/// one exchange of (max, sum) pairs instead of two (Milakov and Gimelshein, arXiv:1805.02867). Exponentials
+/// are then taken once more, of float; those of doubles cost too much and are kept. Probabilities below
+/// 2^-126 may come out as 0. All threads of the row construct and call once (in a cluster, of all its
 /// blocks); a row of a block synchronises it, and `TempStorage` may be used again after the block's next
 /// barrier.
 template <class Sum, class Policy>
@@ -66,21 +67,24 @@ class RowSoftmax {
       : reduce_(storage.rows[spec.rows == 1 ? 0 : threadIdx.x / spec.threads]), cluster_(storage.cluster) {}
 
   /// Adds `values`, any number of them, to `part`. `scale` takes a value to log2 units (log2(e) for natural
-  /// logits, times their scale); values for which inside(i) is false are no columns. inside(i) is asked once
-  /// for `group` adjacent values. With `exponentials`, values become theirs relative to part.reference().
-  template <bool exponentials, int group = 1, int count, class Inside>
+  /// logits, times their scale); values for which inside(i) is false are no columns. Sums are formed in
+  /// groups of `group` adjacent values; inside(i) is asked once for a group if they are `whole`. With
+  /// `exponentials`, values become theirs relative to part.reference().
+  template <bool exponentials, int group = 1, bool whole = true, int count, class Inside>
   __device__ static void accumulate(OnlineSoftmax<Sum>& part, Sum (&values)[count], Sum scale,
                                     const Inside& inside) {
     static_assert(count % group == 0);
     OnlineSoftmax<Sum> grown{part.max, 0};
+    const auto kept = [&](int i, Sum value, Sum otherwise) { return whole || inside(i) ? value : otherwise; };
     // Groups are reduced whole and then taken or left by a select: a branch a group would cost more than it
     // saves.
 #pragma unroll
     for (int first = 0; first < count; first += group) {
-      Sum max = values[first] * scale;
+      Sum max = kept(first, values[first] * scale, negative_infinity<Sum>);
 #pragma unroll
-      for (int i = 1; i < group; ++i) max = larger(max, values[first + i] * scale);
-      grown.max = larger(grown.max, inside(first) ? max : negative_infinity<Sum>);
+      for (int i = 1; i < group; ++i)
+        max = larger(max, kept(first + i, values[first + i] * scale, negative_infinity<Sum>));
+      grown.max = larger(grown.max, !whole || inside(first) ? max : negative_infinity<Sum>);
     }
     const Sum reference = grown.reference();
 #pragma unroll
@@ -89,25 +93,37 @@ class RowSoftmax {
 #pragma unroll
       for (int i = 0; i < group; ++i) {
         const Sum exponential = exp2_of(fma(values[first + i], scale, -reference));
-        sum += exponential;
+        sum += kept(first + i, exponential, 0);
         if constexpr (exponentials) values[first + i] = exponential;
       }
-      grown.sum += inside(first) ? sum : Sum(0);
+      grown.sum += !whole || inside(first) ? sum : Sum(0);
     }
     grown.sum += part.sum * exp2_of(part.max - reference);
     part = grown;
+  }
+
+  /// Adds the exponentials of `values`, none of them above part.max, if they are `inside`: as `accumulate`
+  /// does with a group.
+  template <int count>
+  __device__ static void add(OnlineSoftmax<Sum>& part, const Sum (&values)[count], Sum scale, bool inside) {
+    const Sum reference = part.reference();
+    Sum sum = 0;
+#pragma unroll
+    for (int i = 0; i < count; ++i) sum += exp2_of(fma(values[i], scale, -reference));
+    part.sum += inside ? sum : Sum(0);
   }
 
   /// Merges the parts of all the row's threads, over the cluster too.
   __device__ OnlineSoftmax<Sum> merge(const OnlineSoftmax<Sum>& part) { return cluster_(reduce_(part)); }
 
   /// `accumulate`, `merge`, and the row's results in place.
-  template <Output output, int group = 1, class Inside>
+  template <Output output, int group = 1, bool whole = true, class Inside>
   __device__ void apply(Sum (&values)[spec.items], Sum scale, const Inside& inside) {
+    constexpr bool keep = output == Output::softmax && sizeof(Sum) == 8;
     OnlineSoftmax<Sum> part;
-    accumulate<output == Output::softmax, group>(part, values, scale, inside);
+    accumulate<keep, group, whole>(part, values, scale, inside);
     const RowNormaliser<Sum, output> normalise(merge(part));
-    if constexpr (output == Output::softmax) {
+    if constexpr (keep) {
       const Sum factor = normalise.factor(part.max);
 #pragma unroll
       for (int i = 0; i < spec.items; ++i) values[i] *= factor;

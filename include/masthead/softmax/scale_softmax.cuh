@@ -45,10 +45,12 @@ enum class SoftmaxKernels : std::uint8_t { holding, streaming, both };
 template <class Policy, SoftmaxKernels kernels, ColumnAccess access, Output output, class In, class Out>
 void launch_softmax(SoftmaxParams<In, Out> p, const Device& device, cudaStream_t stream) {
   constexpr SoftmaxSpec spec = Policy::spec;
+  constexpr bool vectors = softmax_holds_vectors<In>(access);
+  const std::int64_t block_columns = spec.block_columns(vectors && kernels != SoftmaxKernels::streaming);
   // A block of several rows holds short rows only; longer ones are streamed, a row a cluster.
-  const int cluster = spec.rows > 1 && p.x.columns <= spec.block_columns()
+  const int cluster = spec.rows > 1 && p.x.columns <= block_columns
                           ? 1
-                          : softmax_cluster(p.x.columns, spec.block_columns(), device.architecture);
+                          : softmax_cluster(p.x.columns, block_columns, device.architecture);
   p.segment = ceil_div(ceil_div(p.x.columns, cluster), 8) * 8;
   LaunchConfig config{.blocks = p.x.rows * cluster,
                       .block_threads = spec.threads,
@@ -56,10 +58,15 @@ void launch_softmax(SoftmaxParams<In, Out> p, const Device& device, cudaStream_t
                       .cluster = cluster,
                       .overlap_previous = device.architecture >= 90};
   if constexpr (kernels != SoftmaxKernels::streaming) {
-    if (p.segment <= spec.block_columns() && (spec.rows == 1 || cluster == 1)) {
+    if (p.segment <= block_columns && (spec.rows == 1 || cluster == 1)) {
       config.blocks = ceil_div(p.x.rows, spec.rows) * cluster;
       config.block_threads = spec.block_threads();
-      return launch("softmax_kernel", softmax_kernel<In, Out, Policy, access, output>, config, p);
+      if constexpr (vectors) {
+        config.shared_bytes = spec.threads * spec.shared_items * static_cast<int>(sizeof(In));
+        return launch("softmax_vectors_kernel", softmax_vectors_kernel<In, Out, Policy, output>, config, p);
+      } else {
+        return launch("softmax_kernel", softmax_kernel<In, Out, Policy, access, output>, config, p);
+      }
     }
   }
   if constexpr (kernels != SoftmaxKernels::holding) {
@@ -69,38 +76,51 @@ void launch_softmax(SoftmaxParams<In, Out> p, const Device& device, cudaStream_t
   }
 }
 
-template <class Policy, SoftmaxKernels kernels, class In, class Out>
+template <class Policy, SoftmaxKernels kernels, ColumnAccess access, class In, class Out>
 void launch_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
                     cudaStream_t stream) {
-  const auto with = [&]<ColumnAccess access>() {
-    output == Output::softmax
-        ? launch_softmax<Policy, kernels, access, Output::softmax>(p, device, stream)
-        : launch_softmax<Policy, kernels, access, Output::log_softmax>(p, device, stream);
-  };
+  output == Output::softmax ? launch_softmax<Policy, kernels, access, Output::softmax>(p, device, stream)
+                            : launch_softmax<Policy, kernels, access, Output::log_softmax>(p, device, stream);
+}
+
+/// Calls launch.operator()<access>() with column_access(p).
+template <class In, class Out, class Launch>
+void with_column_access(const SoftmaxParams<In, Out>& p, const Launch& launch) {
   switch (column_access(p)) {
     case ColumnAccess::vectors:
-      return with.template operator()<ColumnAccess::vectors>();
+      return launch.template operator()<ColumnAccess::vectors>();
     case ColumnAccess::affine_vectors:
-      return with.template operator()<ColumnAccess::affine_vectors>();
+      return launch.template operator()<ColumnAccess::affine_vectors>();
     case ColumnAccess::elements:
-      return with.template operator()<ColumnAccess::elements>();
+      return launch.template operator()<ColumnAccess::elements>();
   }
 }
 
 /// Runs the policy `select_softmax_policy` names.
-template <class In, class Out, int index = 0>
+template <ColumnAccess access, int index, class In, class Out>
 void launch_selected_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
                              cudaStream_t stream) {
-  constexpr auto& policies = softmax_policies<static_cast<int>(sizeof(In))>;
+  constexpr int bytes = static_cast<int>(sizeof(In));
+  constexpr auto& policies = softmax_policies<bytes>;
   constexpr SoftmaxSpec spec = policies[index];
+  constexpr bool vectors = softmax_holds_vectors<In>(access);
   constexpr bool last = index + 1 == static_cast<int>(policies.size());
   if constexpr (!last) {
-    if (select_softmax_policy<static_cast<int>(sizeof(In))>(p.x.columns, device.architecture) != index) {
-      return launch_selected_softmax<In, Out, index + 1>(p, output, device, stream);
+    constexpr int next = index == 3 && !vectors ? 5 : index + 1;
+    if (select_softmax_policy<bytes>(p.x.columns, device.architecture, vectors) != index) {
+      return launch_selected_softmax<access, next>(p, output, device, stream);
     }
   }
-  launch_softmax<SoftmaxPolicy<spec.threads, spec.items, spec.rows>,
-                 last ? SoftmaxKernels::streaming : SoftmaxKernels::holding>(p, output, device, stream);
+  launch_softmax<SoftmaxPolicy<spec.threads, spec.items, spec.rows, spec.shared_items>,
+                 last ? SoftmaxKernels::streaming : SoftmaxKernels::holding, access>(p, output, device,
+                                                                                     stream);
+}
+
+template <class In, class Out>
+void launch_selected_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
+                             cudaStream_t stream) {
+  with_column_access(
+      p, [&]<ColumnAccess access>() { launch_selected_softmax<access, 0>(p, output, device, stream); });
 }
 
 template <class In, class Out>
@@ -125,9 +145,9 @@ SoftmaxParams<In, Out> scale_softmax_params(const Matrix<const In>& x, const Con
 /// x: (rows, columns) of double, float, __half or __nv_bfloat16, computed in float (double for double). y:
 /// the same shape, any of these dtypes that is not wider than the computation; it may be x itself. scale: (1)
 /// or (columns) of any dtype, read on the device; absent means 1. Any length of row. On sm_90 rows
-/// are read once up to 131072 columns of float, 65536 of 16-bit or double elements, elsewhere up to an eighth
-/// of that, and twice beyond. scale * x may be up to 2^29 in magnitude (float; beyond, its distance to the
-/// next float makes powers of two overflow). Probabilities below 2^-126 may come out as 0.
+/// are read once up to 131072 columns (65536 of double), elsewhere up to an eighth of that, and twice beyond.
+/// scale * x may be up to 2^29 in magnitude (float; beyond, its distance to the next float makes powers of
+/// two overflow). Probabilities below 2^-126 may come out as 0.
 ///
 /// Queued on `stream`; does not synchronise or allocate, can be captured in a graph. Deterministic, and a
 /// row's bits do not depend on the other rows. NaN, +inf and rows of -inf give what torch.softmax gives.
@@ -144,8 +164,10 @@ template <class Policy, class In, class Out>
 void scale_softmax(const Matrix<const In>& x, const ConstVector& scale, const Matrix<Out>& y,
                    cudaStream_t stream, Output output = Output::softmax) {
   const Device device = Device::current(stream);
-  detail::launch_softmax<Policy, detail::SoftmaxKernels::both>(
-      detail::scale_softmax_params(x, scale, y, device), output, device, stream);
+  const auto p = detail::scale_softmax_params(x, scale, y, device);
+  detail::with_column_access(p, [&]<ColumnAccess access>() {
+    detail::launch_softmax<Policy, detail::SoftmaxKernels::both, access>(p, output, device, stream);
+  });
 }
 
 }  // namespace masthead::inline v0

@@ -1,0 +1,66 @@
+#pragma once
+/// The least and the largest of some elements, 16-bit ones two at a time.
+
+#include <cstring>
+#include <type_traits>
+
+#include "masthead/dtype.cuh"
+#include "masthead/numeric/online_softmax.hpp"
+
+namespace masthead::inline v0 {
+
+/// Extremes of float or 16-bit elements as they are in memory. A NaN is left out: it reaches its row's
+/// results by the sum (OnlineSoftmax).
+template <class T>
+class Extremes {
+  using Pair =
+      std::conditional_t<std::is_same_v<T, __half>, __half2,
+                         std::conditional_t<std::is_same_v<T, __nv_bfloat16>, __nv_bfloat162, float>>;
+  static constexpr int width = static_cast<int>(sizeof(Pair) / sizeof(T));
+
+ public:
+  template <int count>
+  __device__ void add(const T (&elements)[count]) {
+#pragma unroll
+    for (int i = 0; i < count; i += width) {
+      Pair pair;
+      memcpy(&pair, &elements[i], sizeof(pair));
+      least_ = smaller_of(least_, pair);
+      largest_ = larger_of(largest_, pair);
+    }
+  }
+
+  /// The largest of the elements' products with `scale`; -inf of none.
+  // Rounding keeps order, so this is the product of one of the extremes. 0 * inf is left out like a NaN.
+  __device__ float maximum(float scale) const {
+    return larger((scale >= 0 ? largest(largest_) : -largest(negated(least_))) * scale,
+                  negative_infinity<float>);
+  }
+
+ private:
+  __device__ static float smaller_of(float a, float b) { return ::min(a, b); }
+  __device__ static float larger_of(float a, float b) { return ::max(a, b); }
+  __device__ static __half2 smaller_of(__half2 a, __half2 b) { return __hmin2(a, b); }
+  __device__ static __half2 larger_of(__half2 a, __half2 b) { return __hmax2(a, b); }
+  __device__ static __nv_bfloat162 smaller_of(__nv_bfloat162 a, __nv_bfloat162 b) { return __hmin2(a, b); }
+  __device__ static __nv_bfloat162 larger_of(__nv_bfloat162 a, __nv_bfloat162 b) { return __hmax2(a, b); }
+  __device__ static float negated(float a) { return -a; }
+  __device__ static __half2 negated(__half2 a) { return __hneg2(a); }
+  __device__ static __nv_bfloat162 negated(__nv_bfloat162 a) { return __hneg2(a); }
+  __device__ static float largest(float a) { return a; }
+  __device__ static float largest(__half2 a) { return ::max(__low2float(a), __high2float(a)); }
+  __device__ static float largest(__nv_bfloat162 a) { return ::max(__low2float(a), __high2float(a)); }
+  __device__ static Pair all(float value) {
+    if constexpr (std::is_same_v<Pair, float>) {
+      return value;
+    } else if constexpr (std::is_same_v<Pair, __half2>) {
+      return __float2half2_rn(value);
+    } else {
+      return __float2bfloat162_rn(value);
+    }
+  }
+
+  Pair least_ = all(-negative_infinity<float>), largest_ = all(negative_infinity<float>);
+};
+
+}  // namespace masthead::inline v0
