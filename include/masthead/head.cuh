@@ -40,8 +40,9 @@ class Head {
     }
   }
 
-  /// The policy a batch of this size runs with when x has a 16-byte aligned address and row stride.
-  PolicySpec policy(std::int64_t batch) const { return select(batch, wgmma_); }
+  /// The policy a batch of this size runs with in eval mode when x has a 16-byte aligned address and row
+  /// stride.
+  PolicySpec policy(std::int64_t batch) const { return select(batch, wgmma_, Mode::eval); }
 
   /// Bytes of workspace, aligned to 256, that a forward pass needs whatever x's alignment and the output.
   std::int64_t workspace_bytes(std::int64_t batch, Mode mode = Mode::eval,
@@ -56,7 +57,8 @@ class Head {
     const Arguments<U> arguments{x, parameters_, y, output};
     require(check(arguments, Mode::eval));
     require(check_workspace(workspace, workspace_bytes(x.rows, Mode::eval, dtype_of<U>)));
-    with_policy(x, [&]<class Policy>() { linear_batch_norm_softmax<Policy>(arguments, workspace, stream); });
+    with_policy<Mode::eval>(
+        x, [&]<class Policy>() { linear_batch_norm_softmax<Policy>(arguments, workspace, stream); });
   }
 
   /// The same with a stream-ordered allocation of its own, of no more than this call needs.
@@ -66,7 +68,7 @@ class Head {
     const Arguments<U> arguments{x, parameters_, y, output};
     require(check(arguments, Mode::eval));
     const StreamBuffer buffer(needed(arguments, Mode::eval), stream);
-    with_policy(
+    with_policy<Mode::eval>(
         x, [&]<class Policy>() { linear_batch_norm_softmax<Policy>(arguments, buffer.workspace(), stream); });
   }
 
@@ -78,7 +80,7 @@ class Head {
     const Arguments<U> arguments{x, parameters_, y, output};
     require(check(arguments, Mode::training));
     require(check_workspace(workspace, workspace_bytes(x.rows, Mode::training, dtype_of<U>)));
-    with_policy(x, [&]<class Policy>() {
+    with_policy<Mode::training>(x, [&]<class Policy>() {
       linear_batch_norm_softmax_training<Policy>(arguments, running, workspace, stream);
     });
   }
@@ -91,7 +93,7 @@ class Head {
     require(check(arguments, Mode::training));
     require(check(running, y.columns));
     const StreamBuffer buffer(needed(arguments, Mode::training), stream);
-    with_policy(x, [&]<class Policy>() {
+    with_policy<Mode::training>(x, [&]<class Policy>() {
       linear_batch_norm_softmax_training<Policy>(arguments, running, buffer.workspace(), stream);
     });
   }
@@ -102,27 +104,47 @@ class Head {
   static constexpr ShippedPolicies shipped = shipped_policies(operand_dtype(precision));
   static constexpr ShippedWgmmaPolicies shipped_wgmma = shipped_wgmma_policies(operand_dtype(precision));
 
-  PolicySpec select(std::int64_t batch, bool wgmma) const {
+  PolicySpec select(std::int64_t batch, bool wgmma, Mode mode) const {
     return select_policy(precision, architecture_, batch, parameters_.in_features(),
-                         parameters_.out_features(), wgmma);
+                         parameters_.out_features(), wgmma, mode == Mode::training);
   }
-  PolicySpec select(const Matrix<const Element>& x) const {
-    if constexpr (has_wgmma(precision)) return select(x.rows, wgmma_ && !check_tensor_map("x", x));
-    return select(x.rows, false);
+  PolicySpec select(const Matrix<const Element>& x, Mode mode) const {
+    if constexpr (has_wgmma(precision)) return select(x.rows, wgmma_ && !check_tensor_map("x", x), mode);
+    return select(x.rows, false, mode);
   }
 
   template <class U>
   std::int64_t needed(const Arguments<U>& arguments, Mode mode) const {
     const auto& [x, parameters, y, output] = arguments;
-    return HeadWorkspace::of(select(x), dtype_of<U>, mode, output, x.rows, y.columns).bytes;
+    return HeadWorkspace::of(select(x, mode), dtype_of<U>, mode, output, x.rows, y.columns).bytes;
   }
 
   /// Calls run<Policy>() with the shipped policy selected for x.
-  template <class Run>
+  template <Mode mode, class Run>
   void with_policy(const Matrix<const Element>& x, const Run& run) const {
-    const PolicySpec selected = select(x);
-    if constexpr (has_wgmma(precision)) {
+    const PolicySpec selected = select(x, mode);
+    if constexpr (has_wgmma(precision) && mode == Mode::eval) {
       if (selected == shipped_wgmma.wide) return run.template operator()<PolicyFor<shipped_wgmma.wide>>();
+      if (selected == shipped_wgmma.cluster_16) {
+        return run.template operator()<PolicyFor<shipped_wgmma.cluster_16>>();
+      }
+      if (selected == shipped_wgmma.cluster_32) {
+        return run.template operator()<PolicyFor<shipped_wgmma.cluster_32>>();
+      }
+      if (selected == shipped_wgmma.cluster_128) {
+        return run.template operator()<PolicyFor<shipped_wgmma.cluster_128>>();
+      }
+      if (selected == shipped_wgmma.rows_16) {
+        return run.template operator()<PolicyFor<shipped_wgmma.rows_16>>();
+      }
+      if (selected == shipped_wgmma.rows_64) {
+        return run.template operator()<PolicyFor<shipped_wgmma.rows_64>>();
+      }
+      if (selected == shipped_wgmma.rows_128) {
+        return run.template operator()<PolicyFor<shipped_wgmma.rows_128>>();
+      }
+    }
+    if constexpr (has_wgmma(precision)) {
       if (selected == shipped_wgmma.narrow) return run.template operator()<PolicyFor<shipped_wgmma.narrow>>();
     }
     if (selected == shipped.wide) return run.template operator()<PolicyFor<shipped.wide>>();

@@ -57,9 +57,10 @@ struct HeadWorkspace {
     const auto take = [&](std::int64_t rows, std::int64_t element_bytes) {
       return take_bytes(checked_product(rows, logits_stride(out_features), element_bytes));
     };
-    if (keeps_codes(policy, y, mode, output)) {
+    const bool none = fits_cluster(policy, mode, output, out_features);
+    if (!none && keeps_codes(policy, y, mode, output, out_features)) {
       w.partials = take_bytes(partials_bytes_sm90(policy, batch, out_features));
-    } else if (y != accumulator_dtype(operand)) {
+    } else if (!none && y != accumulator_dtype(operand)) {
       w.logits = take(batch, sum_bytes);
       w.partials = w.logits;
     }
@@ -82,9 +83,18 @@ struct HeadWorkspace {
 
   /// Whether y itself holds coded logits between GEMM and softmax: they are good for a 16-bit softmax, not
   /// for its logarithm.
-  static constexpr bool keeps_codes(const PolicySpec& policy, Dtype y, Mode mode, Output output) {
-    return policy.engine == Engine::wgmma && size_of(y) == 2 && mode == Mode::eval &&
-           output == Output::softmax;
+  static constexpr bool keeps_codes(const PolicySpec& policy, Dtype y, Mode mode, Output output,
+                                    std::int64_t out_features) {
+    if (policy.engine == Engine::simt || size_of(y) != 2 || mode == Mode::training) return false;
+    return output == Output::softmax &&
+           (policy.engine == Engine::wgmma || out_features > FinaliseLogits::columns);
+  }
+
+  /// Whether logits need not leave the registers: rows that one cluster of the transposed engine covers.
+  static constexpr bool fits_cluster(const PolicySpec& policy, Mode mode, Output output,
+                                     std::int64_t out_features) {
+    return policy.engine == Engine::wgmma_transposed && mode == Mode::eval && output == Output::softmax &&
+           out_features <= policy.sm90_transposed().cluster_features();
   }
 
   /// Rows start at multiples of 16 bytes.
@@ -116,7 +126,7 @@ class HeadLaunch {
                       " bytes of shared memory a block, this device has " +
                       std::to_string(device_.max_shared_per_block));
     }
-    if constexpr (spec.engine == Engine::wgmma) {
+    if constexpr (spec.engine != Engine::simt) {
       require(check_compiled_for_sm90a<Policy>(device_));
       require(check_sm90(arguments.x, arguments.parameters.weight));
     }
@@ -134,16 +144,28 @@ class HeadLaunch {
   }
 
   void eval() {
-    if constexpr (spec.engine == Engine::wgmma && std::is_same_v<T, U>) {
-      if (HeadWorkspace::keeps_codes(spec, dtype_of<U>, mode_, arguments_.output)) {
-        sm90().softmax(arguments_.y, at<RowPartial>(layout_.partials));
+    if constexpr (spec.engine == Engine::wgmma_transposed) {
+      if (HeadWorkspace::fits_cluster(spec, mode_, arguments_.output, arguments_.y.columns)) {
+        sm90().softmax(arguments_.y);
         return;
       }
     }
-    if constexpr (spec.engine == Engine::wgmma) {
-      sm90().logits(logits_);
-    } else {
+    if constexpr (spec.engine != Engine::simt && std::is_same_v<T, U>) {
+      if (HeadWorkspace::keeps_codes(spec, dtype_of<U>, mode_, arguments_.output, arguments_.y.columns)) {
+        sm90().softmax(arguments_.y, at<RowPartial>(layout_.partials));
+        return;
+      }
+      if constexpr (spec.engine == Engine::wgmma_transposed) {
+        if (arguments_.output == Output::softmax) {
+          sm90().softmax(arguments_.y, logits_);
+          return;
+        }
+      }
+    }
+    if constexpr (spec.engine == Engine::simt) {
       linear_simt();
+    } else {
+      sm90().logits(logits_);
     }
     softmax({}, {});
   }
@@ -168,7 +190,11 @@ class HeadLaunch {
       }
       sm90().sums(logits_, parts, update);
     } else {
-      linear_simt();
+      if constexpr (spec.engine == Engine::wgmma_transposed) {
+        sm90().sums(logits_);
+      } else {
+        linear_simt();
+      }
       launch("column_statistics_kernel", column_statistics_kernel<Sum>,
              {.blocks = ceil_div(features, 32) * splits,
               .block_threads = BlockColumnStatistics<Sum>::block_threads,
@@ -187,7 +213,11 @@ class HeadLaunch {
   }
 
  private:
-  LinearSoftmaxSm90<Policy, T> sm90() const { return {arguments_.x, arguments_.parameters, stream_}; }
+  auto sm90() const {
+    using Launches = std::conditional_t<spec.engine == Engine::wgmma_transposed,
+                                        LinearSoftmaxClusterSm90<Policy, T>, LinearSoftmaxSm90<Policy, T>>;
+    return Launches(arguments_.x, arguments_.parameters, stream_);
+  }
 
   void linear_simt() {
     const Raster raster{ceil_div(arguments_.y.rows, spec.tile.m),

@@ -10,17 +10,22 @@
 #include "masthead/dtype.hpp"
 #include "masthead/tile/simt_layout.hpp"
 #include "masthead/tile/sm90_layout.hpp"
+#include "masthead/tile/sm90_transposed_layout.hpp"
 #include "masthead/tile/tile.hpp"
 
 namespace masthead::inline v0 {
 
 /// Which instructions multiply.
 enum class Engine : std::uint8_t {
-  simt,   ///< fused multiply-add on the CUDA cores: every dtype, every architecture from sm_75
-  wgmma,  ///< tensor cores of sm_90, in code compiled for sm_90a, fed by TMA: bf16 and f16
+  simt,              ///< fused multiply-add on the CUDA cores: every dtype, every architecture from sm_75
+  wgmma,             ///< tensor cores of sm_90, in code compiled for sm_90a, fed by TMA: bf16 and f16
+  wgmma_transposed,  ///< the same with the weight as the first operand: for few features or few rows
 };
 
-constexpr std::string_view name(Engine engine) { return engine == Engine::simt ? "simt" : "wgmma"; }
+constexpr std::string_view name(Engine engine) {
+  constexpr std::string_view names[] = {"simt", "wgmma", "wgmma_transposed"};
+  return names[static_cast<int>(engine)];
+}
 
 /// A policy as data: what `select_policy` returns, what tests and benchmarks print, what kernels are
 /// instantiated by.
@@ -40,10 +45,14 @@ struct PolicySpec {
   constexpr int vectors_per_row() const { return row_bytes() / 16; }
   constexpr int stage_bytes() const { return (tile.m + tile.n) * simt_row_pitch_bytes(row_bytes()); }
   constexpr int shared_bytes() const {
+    if (engine == Engine::wgmma_transposed) return sm90_transposed().shared_bytes();
     return engine == Engine::wgmma ? sm90().shared_bytes() : stages * stage_bytes();
   }
   constexpr SimtLayout layout() const { return SimtLayout::of(tile.m, tile.n, block_threads / 32); }
   MASTHEAD_HOST_DEVICE constexpr Sm90Layout sm90() const { return {dtype, tile, stages, cluster_m}; }
+  MASTHEAD_HOST_DEVICE constexpr Sm90TransposedLayout sm90_transposed() const {
+    return {dtype, tile, stages};
+  }
 
   friend std::ostream& operator<<(std::ostream& out, const PolicySpec& p) {
     out << name(p.engine) << '_' << p.dtype << '_' << p.tile.m << 'x' << p.tile.n << 'x' << p.tile.k << "_t"
@@ -71,7 +80,9 @@ constexpr bool block_is_whole_warps(const PolicySpec& p) {
   return p.block_threads >= 32 && p.block_threads <= 1024 && p.block_threads % 32 == 0;
 }
 constexpr bool tile_is_positive(const PolicySpec& p) { return p.tile.m > 0 && p.tile.n > 0 && p.tile.k > 0; }
-constexpr bool stages_in_range(const PolicySpec& p) { return p.stages >= 2 && p.stages <= 8; }
+constexpr bool stages_in_range(const PolicySpec& p) {
+  return p.stages >= 2 && p.stages <= (p.engine == Engine::wgmma_transposed ? 24 : 8);
+}
 constexpr bool stages_fit_shared_memory(const PolicySpec& p) { return p.shared_bytes() <= max_shared_bytes; }
 
 // The SIMT engine's.
@@ -92,12 +103,12 @@ constexpr bool accumulators_fit_registers(const PolicySpec& p) {
          p.layout().thread_m * p.layout().thread_n * p.accumulator_bytes() <= 128 * 4;
 }
 constexpr bool blocks_stand_alone(const PolicySpec& p) {
-  return p.engine != Engine::simt || p.cluster_m == 1;
+  return p.engine == Engine::wgmma || p.cluster_m == 1;
 }
 
-// The wgmma engine's.
+// The wgmma engines'.
 constexpr bool dtype_has_wgmma(const PolicySpec& p) {
-  return p.engine != Engine::wgmma || p.dtype == Dtype::bf16 || p.dtype == Dtype::f16;
+  return p.engine == Engine::simt || p.dtype == Dtype::bf16 || p.dtype == Dtype::f16;
 }
 constexpr bool tile_is_one_or_two_warpgroups(const PolicySpec& p) {
   return p.engine != Engine::wgmma || p.tile.m == 64 || p.tile.m == 128;
@@ -109,10 +120,20 @@ constexpr bool tile_n_has_instruction(const PolicySpec& p) {
   return p.engine != Engine::wgmma || p.tile.n == 128 || p.tile.n == 256;
 }
 constexpr bool row_is_one_swizzled_row(const PolicySpec& p) {
-  return p.engine != Engine::wgmma || p.row_bytes() == swizzle_row_bytes;
+  return p.engine == Engine::simt || p.row_bytes() == swizzle_row_bytes;
 }
 constexpr bool cluster_splits_weight(const PolicySpec& p) {
   return p.engine != Engine::wgmma || p.cluster_m == 1 || p.cluster_m == 2 || p.cluster_m == 4;
+}
+
+// The transposed wgmma engine's.
+constexpr bool tile_is_transposed(const PolicySpec& p) {
+  if (p.engine != Engine::wgmma_transposed) return true;
+  const bool rows = p.tile.m == 16 || p.tile.m == 32 || p.tile.m == 64 || p.tile.m == 128;
+  return rows && (p.tile.n == 64 || p.tile.n == 128);
+}
+constexpr bool block_has_a_producer_warp(const PolicySpec& p) {
+  return p.engine != Engine::wgmma_transposed || p.block_threads == p.sm90_transposed().block_threads();
 }
 
 constexpr bool all(const PolicySpec& p) {
@@ -120,7 +141,8 @@ constexpr bool all(const PolicySpec& p) {
          stages_fit_shared_memory(p) && row_is_free_of_bank_conflicts(p) && tile_splits_over_warps(p) &&
          tile_copies_evenly(p) && accumulators_fit_registers(p) && blocks_stand_alone(p) &&
          dtype_has_wgmma(p) && tile_is_one_or_two_warpgroups(p) && block_has_a_producer(p) &&
-         tile_n_has_instruction(p) && row_is_one_swizzled_row(p) && cluster_splits_weight(p);
+         tile_n_has_instruction(p) && row_is_one_swizzled_row(p) && cluster_splits_weight(p) &&
+         tile_is_transposed(p) && block_has_a_producer_warp(p);
 }
 
 }  // namespace constraint
@@ -139,7 +161,8 @@ struct Policy {
                 "masthead::Policy: block_threads must be a multiple of 32 between 32 and 1024");
   static_assert(constraint::tile_is_positive(spec),
                 "masthead::Policy: tile.m, tile.n and tile.k must be positive");
-  static_assert(constraint::stages_in_range(spec), "masthead::Policy: stages must be between 2 and 8");
+  static_assert(constraint::stages_in_range(spec),
+                "masthead::Policy: stages must be between 2 and 8, with wgmma_transposed 24");
   static_assert(
       constraint::row_is_free_of_bank_conflicts(spec),
       "masthead::Policy: tile.k must span a multiple of 32 bytes, so that padded rows of shared memory are "
@@ -157,8 +180,7 @@ struct Policy {
                 "registers");
   static_assert(constraint::stages_fit_shared_memory(spec),
                 "masthead::Policy: the stages must fit in 227 KB of shared memory");
-  static_assert(constraint::blocks_stand_alone(spec),
-                "masthead::Policy: cluster_m must be 1 in a SIMT policy");
+  static_assert(constraint::blocks_stand_alone(spec), "masthead::Policy: cluster_m must be 1 without wgmma");
   static_assert(constraint::dtype_has_wgmma(spec), "masthead::Policy: wgmma multiplies bf16 and f16");
   static_assert(constraint::tile_is_one_or_two_warpgroups(spec),
                 "masthead::Policy: tile.m must be 64 or 128 with wgmma, one or two consumer warpgroups");
@@ -172,6 +194,12 @@ struct Policy {
                 "masthead::Policy: tile.k must span 128 bytes with wgmma, one row of the 128-byte swizzle");
   static_assert(constraint::cluster_splits_weight(spec),
                 "masthead::Policy: cluster_m must be 1, 2 or 4 with wgmma");
+  static_assert(constraint::tile_is_transposed(spec),
+                "masthead::Policy: tile.m must be 16, 32, 64 or 128 and tile.n 64 or 128 with "
+                "wgmma_transposed");
+  static_assert(constraint::block_has_a_producer_warp(spec),
+                "masthead::Policy: block_threads must be 2 * tile.n + 32 with wgmma_transposed, a producer "
+                "warp beside the consumers");
 };
 
 /// `Policy` from a value, for code that computes one.
@@ -220,27 +248,49 @@ constexpr bool has_wgmma(Precision precision) {
 
 /// The wgmma policies a head of this 16-bit dtype is built with besides.
 struct ShippedWgmmaPolicies {
-  PolicySpec wide;    ///< for many features
-  PolicySpec narrow;  ///< for up to `narrow_features`: small tiles, so that more multiprocessors get one
-  static constexpr std::int64_t narrow_features = 1024;
+  PolicySpec wide;         ///< for many features
+  PolicySpec narrow;       ///< for up to `narrow_features`: small tiles, so that more multiprocessors get one
+  PolicySpec cluster_16;   ///< for up to `cluster_features`, a row being one cluster's: few rows
+  PolicySpec cluster_32;   ///< the same for more rows
+  PolicySpec cluster_128;  ///< the same for many
+  PolicySpec rows_16;      ///< for many features and up to 16 rows
+  PolicySpec rows_64;      ///< the same for up to 128
+  PolicySpec rows_128;     ///< the same for up to 256, and no more than `rows_128_features`
+  static constexpr std::int64_t narrow_features = 1024, cluster_features = 512, rows_128_features = 16384;
 };
 
 constexpr ShippedWgmmaPolicies shipped_wgmma_policies(Dtype dtype) {
   return {{dtype, {.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma, 2},
-          {dtype, {.m = 64, .n = 128, .k = 64}, 256, 6, Engine::wgmma, 1}};
+          {dtype, {.m = 64, .n = 128, .k = 64}, 256, 6, Engine::wgmma, 1},
+          {dtype, {.m = 16, .n = 64, .k = 64}, 160, 16, Engine::wgmma_transposed, 1},
+          {dtype, {.m = 32, .n = 64, .k = 64}, 160, 8, Engine::wgmma_transposed, 1},
+          {dtype, {.m = 128, .n = 64, .k = 64}, 160, 4, Engine::wgmma_transposed, 1},
+          {dtype, {.m = 16, .n = 64, .k = 64}, 160, 20, Engine::wgmma_transposed, 1},
+          {dtype, {.m = 64, .n = 128, .k = 64}, 288, 8, Engine::wgmma_transposed, 1},
+          {dtype, {.m = 128, .n = 128, .k = 64}, 288, 6, Engine::wgmma_transposed, 1}};
 }
 
 /// The policy `Head` runs (batch, in_features) -> out_features with on `architecture` (10 * major + minor).
 /// `wgmma`: whether the code is compiled for sm_90a, and x and the weight have addresses and row strides that
-/// are multiples of 16 bytes.
+/// are multiples of 16 bytes. `training`: in training mode, where the wgmma engine takes column statistics.
 ///
-/// Engines round differently, so the engine and the width of wgmma tiles depend on everything but the batch.
-/// Among SIMT policies the choice cannot change a result's bits: each sums every output in ascending k.
+/// Engines round differently, so the engine depends on everything but the batch, and so does the way a wgmma
+/// engine gets from logits to softmax: exactly in one cluster, or by codes relative to references of parts of
+/// a fixed width. What else is left to the batch cannot change a result's bits: SIMT policies sum every
+/// output in ascending k, and the wgmma engines agree where they code parts of 256 columns.
 constexpr PolicySpec select_policy(Precision precision, int architecture, std::int64_t batch,
-                                   std::int64_t in_features, std::int64_t out_features, bool wgmma = true) {
+                                   std::int64_t in_features, std::int64_t out_features, bool wgmma = true,
+                                   bool training = false) {
   if (wgmma && has_wgmma(precision) && architecture == 90 && in_features % 8 == 0) {
     const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(operand_dtype(precision));
-    return out_features <= shipped.narrow_features ? shipped.narrow : shipped.wide;
+    // What depends on the batch gives the same bits.
+    if (!training && out_features <= shipped.cluster_features) {
+      return batch <= 128 ? shipped.cluster_16 : batch <= 640 ? shipped.cluster_32 : shipped.cluster_128;
+    }
+    if (out_features <= shipped.narrow_features) return shipped.narrow;
+    if (!training && batch <= 128) return batch <= 16 ? shipped.rows_16 : shipped.rows_64;
+    if (!training && batch <= 256 && out_features <= shipped.rows_128_features) return shipped.rows_128;
+    return shipped.wide;
   }
   const ShippedPolicies shipped = shipped_policies(operand_dtype(precision));
   const auto fills = [&](const PolicySpec& p, std::int64_t blocks) {

@@ -1,4 +1,4 @@
-// expect: masthead::Policy: cluster_m must be 1 in a SIMT policy
+// expect: masthead::Policy: cluster_m must be 1 without wgmma
 #include "masthead/policy.hpp"
 
 using namespace masthead;

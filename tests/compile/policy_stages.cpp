@@ -1,4 +1,4 @@
-// expect: masthead::Policy: stages must be between 2 and 8
+// expect: masthead::Policy: stages must be between 2 and 8, with wgmma_transposed 24
 #include "masthead/policy.hpp"
 
 using namespace masthead;

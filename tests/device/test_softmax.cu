@@ -329,43 +329,6 @@ TEST_SUITE("device softmax") {
     }
   }
 
-  TEST_CASE_TEMPLATE("multiplier and addend per column: read whole or one by one, the same bits", T, F64, F32,
-                     F16, BF16ToF32, F32ToBF16) {
-    using In = typename T::In_;
-    using Out = typename T::Out_;
-    const Stream stream;
-    for (const std::int64_t columns : {8, 264, 1001, 4096, 8200, 33000, 262152}) {
-      if (test::small_sizes() && columns > 1001) continue;
-      CAPTURE(columns);
-      const Case c{.rows = 3, .columns = columns, .pad = columns == 4096 ? 8 : 0};
-      test::Random random(static_cast<std::uint64_t>(columns));
-      const auto x = test::rounded(random.normals(c.rows * columns, 0, 2), dtype_of<In>);
-      const auto multiplier = test::rounded(random.uniforms(columns, -2, 2), Dtype::f32);
-      const auto some = test::rounded(random.normals(columns, 0, 2), Dtype::f32);
-      for (const auto& addend : {std::vector<double>{}, some}) {
-        std::vector<double> logits(x.size());
-        for (std::int64_t i = 0; i < c.rows * columns; ++i) {
-          logits[at(i)] =
-              x[at(i)] * multiplier[at(i % columns)] + (addend.empty() ? 0 : addend[at(i % columns)]);
-        }
-        const auto reference =
-            test::softmax_reference(logits, c.rows, columns, std::vector<double>(x.size(), 0.0));
-        const auto vectors = columns % 8 == 0 ? ColumnAccess::affine_vectors : ColumnAccess::elements;
-        for (const Output output : {Output::softmax, Output::log_softmax}) {
-          const auto whole = run_affine<In, Out>(x, c, multiplier, addend, output, 0, vectors, stream);
-          const auto one_by_one =
-              run_affine<In, Out>(x, c, multiplier, addend, output, 1, ColumnAccess::elements, stream);
-          CHECK(whole.intact());
-          Findings findings;
-          test::compare_into(findings, std::string(name(output)), reference, whole.values(),
-                             accumulator_dtype(dtype_of<In>), dtype_of<Out>, output, columns <= 8200);
-          for (const Finding& finding : findings) CHECK_MESSAGE(finding.good, finding.text);
-          CHECK(whole.bytes == one_by_one.bytes);
-        }
-      }
-    }
-  }
-
   TEST_CASE_TEMPLATE("NaN, +inf, -inf and rows of -inf give what torch.softmax gives", T, F64, F32, F16,
                      BF16) {
     using E = typename T::In_;

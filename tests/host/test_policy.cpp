@@ -99,6 +99,36 @@ TEST_SUITE("host policy") {
     }
   }
 
+  TEST_CASE("each predicate on transposed policies rejects what it names, and all() with it") {
+    constexpr PolicySpec transposed{
+        Dtype::f16, {.m = 32, .n = 64, .k = 64}, 160, 16, Engine::wgmma_transposed};
+    struct Case {
+      bool (*predicate)(const PolicySpec&);
+      void (*change)(PolicySpec&);
+    };
+    using namespace constraint;
+    const Case cases[] = {
+        {dtype_has_wgmma, [](PolicySpec& p) { p.dtype = Dtype::f32, p.tile.k = 32; }},
+        {tile_is_transposed, [](PolicySpec& p) { p.tile.m = 48; }},
+        {tile_is_transposed, [](PolicySpec& p) { p.tile.m = 8; }},
+        {tile_is_transposed, [](PolicySpec& p) { p.tile.n = 192, p.block_threads = 416; }},
+        {block_has_a_producer_warp, [](PolicySpec& p) { p.block_threads = 128; }},
+        {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 32; }},
+        {blocks_stand_alone, [](PolicySpec& p) { p.cluster_m = 2; }},
+        {stages_fit_shared_memory, [](PolicySpec& p) { p.stages = 24; }},
+        {stages_in_range, [](PolicySpec& p) { p.stages = 25; }},
+    };
+    CHECK(all(transposed));
+    CHECK(to_string(transposed) == "wgmma_transposed_f16_32x64x64_t160_s16");
+    for (const Case& c : cases) {
+      const PolicySpec bad = with(c.change, transposed);
+      CAPTURE(to_string(bad));
+      CHECK(c.predicate(transposed));
+      CHECK_FALSE(c.predicate(bad));
+      CHECK_FALSE(all(bad));
+    }
+  }
+
   TEST_CASE("predicates accept their limits") {
     CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 32; })));
     CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 1024; })));
@@ -153,17 +183,31 @@ TEST_SUITE("host policy") {
   TEST_CASE("select_policy: wgmma for 16-bit precisions on sm_90 where TMA can read, whatever the batch") {
     for (const Precision precision : {Precision::bf16, Precision::fp16}) {
       const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(operand_dtype(precision));
-      for (const PolicySpec& spec : {shipped.wide, shipped.narrow}) {
+      for (const PolicySpec& spec :
+           {shipped.wide, shipped.narrow, shipped.cluster_16, shipped.cluster_32, shipped.cluster_128,
+            shipped.rows_16, shipped.rows_64, shipped.rows_128}) {
         CAPTURE(to_string(spec));
         CHECK(constraint::all(spec));
         CHECK(spec.dtype == operand_dtype(precision));
       }
-      for (const std::int64_t batch : {1, 16, 129, 1024, 100000}) {
+      for (const std::int64_t batch : {1, 16, 17, 128, 129, 1024, 100000}) {
         CAPTURE(batch);
-        CHECK(select_policy(precision, 90, batch, 8192, 8192) == shipped.wide);
-        CHECK(select_policy(precision, 90, batch, 8, 1025) == shipped.wide);
+        const PolicySpec& by_rows = batch <= 16    ? shipped.rows_16
+                                    : batch <= 128 ? shipped.rows_64
+                                    : batch <= 256 ? shipped.rows_128
+                                                   : shipped.wide;
+        CHECK(select_policy(precision, 90, batch, 8192, 8192) == by_rows);
+        CHECK(select_policy(precision, 90, batch, 8, 1025) == by_rows);
+        CHECK(select_policy(precision, 90, batch, 8, 16385) == (batch <= 128 ? by_rows : shipped.wide));
         CHECK(select_policy(precision, 90, batch, 1024, 1024) == shipped.narrow);
-        CHECK(select_policy(precision, 90, batch, 1024, 1) == shipped.narrow);
+        CHECK(select_policy(precision, 90, batch, 1024, 513) == shipped.narrow);
+        const PolicySpec& by_cluster = batch <= 128   ? shipped.cluster_16
+                                       : batch <= 640 ? shipped.cluster_32
+                                                      : shipped.cluster_128;
+        CHECK(select_policy(precision, 90, batch, 1024, 512) == by_cluster);
+        CHECK(select_policy(precision, 90, batch, 1024, 1) == by_cluster);
+        CHECK(select_policy(precision, 90, batch, 8192, 8192, true, true) == shipped.wide);
+        CHECK(select_policy(precision, 90, batch, 1024, 512, true, true) == shipped.narrow);
         // Rows of x and the weight that are no multiple of 16 bytes; addresses that are not; another GPU.
         CHECK(select_policy(precision, 90, batch, 8191, 8192).engine == Engine::simt);
         CHECK(select_policy(precision, 90, batch, 8192, 8192, false).engine == Engine::simt);

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "masthead/numeric/logit_code.hpp"
 #include "masthead/tile/cluster_schedule.hpp"
 #include "masthead/tile/sm90_layout.hpp"
+#include "masthead/tile/sm90_transposed_layout.hpp"
 
 using namespace masthead;
 
@@ -49,6 +52,89 @@ TEST_SUITE("host sm90 layout") {
         }
       }
     }
+  }
+
+  TEST_CASE("a transposed warp holds every output of its 16 features once, and reduces every row") {
+    for (const int rows : {16, 32, 64, 128}) {
+      CAPTURE(rows);
+      const int held = rows / 4, owned = held < 8 ? 1 : held / 8;
+      std::set<std::pair<int, int>> places;
+      std::set<int> numbers, reduced;
+      for (int lane = 0; lane < 32; ++lane) {
+        for (int i = 0; i < held; ++i) {
+          for (int half = 0; half < 2; ++half) {
+            const Coordinate at = TransposedFragment::at(lane, i, half);
+            places.insert({at.row, at.column});
+            numbers.insert(TransposedFragment::index(i, half));
+          }
+        }
+        for (int i = 0; i < owned; ++i) {
+          reduced.insert(TransposedFragment::at(lane, TransposedFragment::owned(lane, held) + i, 0).row);
+        }
+      }
+      CHECK(static_cast<int>(places.size()) == rows * TransposedFragment::warp_features);
+      CHECK(static_cast<int>(numbers.size()) == rows / 2);
+      CHECK(*numbers.rbegin() == rows / 2 - 1);
+      CHECK(static_cast<int>(reduced.size()) == rows);
+    }
+  }
+
+  /// The sum of 64 columns as EpilogueSm90 takes it: pairs, blocks of 8 columns as a tree, the quad.
+  float sum_by_fragment(const std::vector<float>& v) {
+    float lane_sum[4];
+    for (int lane = 0; lane < 4; ++lane) {
+      float blocks[8];
+      for (int j = 0; j < 8; ++j) {
+        const auto value = [&](int pair) {
+          return v[static_cast<std::size_t>(WgmmaFragment::at(lane, j, 0, pair).column)];
+        };
+        blocks[j] = value(0) + value(1);
+      }
+      for (int distance = 1; distance < 8; distance *= 2) {
+        for (int j = 0; j < 8; j += 2 * distance) blocks[j] += blocks[j + distance];
+      }
+      lane_sum[lane] = blocks[0];
+    }
+    return (lane_sum[0] + lane_sum[1]) + (lane_sum[2] + lane_sum[3]);
+  }
+
+  /// The same as the transposed engine takes it (gemm/coded_transposed_sm90.cuh): lanes xor 4, halves, warps,
+  /// then the other lane bits.
+  float sum_by_transposed_fragment(const std::vector<float>& v) {
+    float parts[4][4];  // warp, bits 1 and 2 of the column
+    for (int warp = 0; warp < 4; ++warp) {
+      for (int bits = 0; bits < 4; ++bits) {
+        float halves[2];
+        for (int half = 0; half < 2; ++half) {
+          const auto value = [&](int lane) {
+            return v[static_cast<std::size_t>(16 * warp + TransposedFragment::at(lane, 0, half).column)];
+          };
+          halves[half] = value(8 * bits) + value(8 * bits ^ 4);
+        }
+        parts[warp][bits] = halves[0] + halves[1];
+      }
+    }
+    float over_warps[4];
+    for (int bits = 0; bits < 4; ++bits) {
+      over_warps[bits] = (parts[0][bits] + parts[1][bits]) + (parts[2][bits] + parts[3][bits]);
+    }
+    return (over_warps[0] + over_warps[1]) + (over_warps[2] + over_warps[3]);
+  }
+
+  TEST_CASE("both wgmma engines sum 64 columns in the same order") {
+    std::mt19937 random(7);
+    std::uniform_real_distribution<float> exponent(-30, 0);
+    int other_orders = 0;
+    for (int trial = 0; trial < 2000; ++trial) {
+      std::vector<float> v(64);
+      for (float& value : v) value = std::exp2(exponent(random));
+      const float sum = sum_by_fragment(v);
+      REQUIRE(sum_by_transposed_fragment(v) == sum);
+      float ascending = 0;
+      for (const float value : v) ascending += value;
+      other_orders += ascending != sum;
+    }
+    CHECK(other_orders > 100);
   }
 
   TEST_CASE("schedules give every tile to one cluster, a resident cluster's tiles in one row group") {

@@ -18,10 +18,15 @@ namespace test {
 template <Precision precision>
 void test_bits() {
   using T = ElementOf<precision>;
-  const std::int64_t pool = small_sizes() ? 130 : 1024, features = small_sizes() ? 72 : 4104;
-  const std::size_t row_bytes = at(features) * sizeof(T);
-  for (const std::int64_t k : {133, 136}) {
+  const std::int64_t pool = small_sizes() ? 130 : 1024;
+  struct Widths {
+    std::int64_t k, features;
+  };
+  const std::int64_t wide = small_sizes() ? 1032 : 4104, narrow = small_sizes() ? 72 : 500;
+  for (const auto& [k, features] : {Widths{133, wide}, Widths{136, wide}, Widths{136, narrow}}) {
     CAPTURE(k);
+    CAPTURE(features);
+    const std::size_t row_bytes = at(features) * sizeof(T);
     DeviceProblem<T> problem(HeadCase{.shape = {pool, k, features}, .scale = {3}, .seed = 11});
     const Stream stream;
     const Head<precision> head(problem.parameters(), stream);
@@ -54,7 +59,7 @@ void test_bits() {
       for (int i = 0; i < 20; ++i) different_runs += run(mode, 0, pool) != all;
       CHECK(different_runs == 0);
       if (mode == Mode::training) continue;
-      for (const std::int64_t count : {1, 2, 17, 128, 257, 1024}) {
+      for (const std::int64_t count : {1, 2, 16, 17, 128, 129, 257, 1024}) {
         for (const std::int64_t first : {std::int64_t{0}, pool / 3 + 1, pool - count}) {
           if (first < 0 || first + count > pool) continue;
           const std::vector<unsigned char> part = run(mode, first, count);

@@ -13,18 +13,19 @@
 
 namespace test {
 
-/// The head's cases: every edge of a tile in every place, then a random sample; scales, dtypes, strides and
-/// alignments rotate through them.
+/// The head's cases: every edge of a tile in every place, rows of one cluster and of parts, then a random
+/// sample; scales, dtypes, strides and alignments rotate through them.
 inline std::vector<HeadCase> head_cases(Dtype operands) {
   std::vector<Shape> shapes = {
-      {1, 1, 1},       {1, 7, 65},     {7, 1, 1},       {2, 63, 64},    {63, 65, 64},
-      {64, 129, 63},   {65, 64, 1},    {129, 64, 7},    {2, 129, 1000}, {7, 1000, 65},
-      {65, 64, 1000},  {1000, 7, 129}, {257, 65, 257},  {1, 8191, 257}, {2, 8191, 129},
-      {129, 64, 1000}, {8191, 7, 2},   {1, 1000, 8191}, {257, 7, 8191}, {64, 64, 64},
-      {128, 128, 128}, {256, 64, 256}, {1, 8, 8},       {2, 8, 8191},   {1000, 257, 129}};
+      {1, 1, 1},        {1, 7, 65},     {7, 1, 1},       {2, 63, 64},      {63, 65, 64},   {64, 129, 63},
+      {65, 64, 1},      {129, 64, 7},   {2, 129, 1000},  {7, 1000, 65},    {65, 64, 1000}, {1000, 7, 129},
+      {257, 65, 257},   {1, 8191, 257}, {2, 8191, 129},  {129, 64, 1000},  {8191, 7, 2},   {1, 1000, 8191},
+      {257, 7, 8191},   {64, 64, 64},   {128, 128, 128}, {256, 64, 256},   {1, 8, 8},      {2, 8, 8191},
+      {1000, 257, 129}, {130, 64, 512}, {1, 1024, 512},  {33, 8, 449},     {65, 128, 320}, {3, 2056, 192},
+      {300, 72, 129},   {17, 72, 513},  {16, 64, 1025},  {129, 136, 2048}, {5, 8, 1800}};
   Random random(seed());
-  const std::vector<std::int64_t> edges = {1,   2,   3,   7,   8,   31,   33,   63,   64,  65,
-                                           127, 128, 129, 255, 257, 1000, 1024, 8191, 8192};
+  const std::vector<std::int64_t> edges = {1,   2,   3,   7,   8,   31,  33,   63,   64,   65,   127, 128,
+                                           129, 255, 257, 511, 512, 513, 1000, 1024, 1025, 8191, 8192};
   const auto draw = [&] { return edges[at(random.integer(0, static_cast<std::int64_t>(edges.size()) - 1))]; };
   const std::int64_t products = small_sizes() ? 1'000'000 : 150'000'000;
   const std::int64_t outputs = small_sizes() ? 20'000 : 1'000'000;
@@ -300,21 +301,23 @@ void test_distant_features() {
   for (const Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
 }
 
-/// The shipped policies by hand: right, and those of the SIMT engine with the same bits.
+/// The shipped policies by hand: right, and those that a batch selects among with the same bits.
 template <Precision precision>
 void test_policies() {
   using T = ElementOf<precision>;
   constexpr masthead::ShippedPolicies shipped = masthead::shipped_policies(operand_dtype(precision));
   [[maybe_unused]] const bool runs_wgmma = masthead::Device::current(cudaStream_t{}).architecture == 90;
   if (masthead::has_wgmma(precision) && !runs_wgmma) skip("wgmma policies: the GPU is not sm_90");
-  for (const Shape& shape : {Shape{300, 72, 200}, Shape{65, 33, 129}}) {
+  std::vector<Shape> shapes = {{300, 72, 200}, {65, 33, 129}, {70, 72, 1100}};
+  if (!small_sizes()) shapes.push_back({20, 40, 16500});
+  for (const Shape& shape : shapes) {
     const HeadCase c{.shape = shape, .scale = scale_per_feature(shape.out_features, 3), .seed = 12};
     const HeadProblem p = problem_of(c, masthead::dtype_of<T>);
     DeviceProblem<T> problem(p, c);
     const Stream stream;
     for (const Mode mode : {Mode::eval, Mode::training}) {
       const HeadReference reference = head_reference(p, mode == Mode::training);
-      std::vector<unsigned char> bits;  // of the SIMT engine
+      std::vector<unsigned char> bits;  // of the policies that must agree
       const auto run = [&]<class Policy>() {
         CAPTURE(Policy::spec);
         CAPTURE(name(mode));
@@ -337,7 +340,6 @@ void test_policies() {
                      masthead::accumulator_dtype(masthead::dtype_of<T>), masthead::dtype_of<T>,
                      Output::softmax, true, stored_ulps(Policy::spec));
         for (const Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
-        if (Policy::spec.engine != masthead::Engine::simt) return;
         if (bits.empty()) bits = y.download().bytes;
         CHECK(bits == y.download().bytes);
       };
@@ -347,8 +349,20 @@ void test_policies() {
       if constexpr (masthead::has_wgmma(precision)) {
         constexpr auto wgmma = masthead::shipped_wgmma_policies(operand_dtype(precision));
         if (!runs_wgmma || shape.in_features % 8 != 0) continue;
-        run.template operator()<masthead::PolicyFor<wgmma.narrow>>();
+        bits.clear();
+        run.template operator()<masthead::PolicyFor<wgmma.cluster_16>>();
+        run.template operator()<masthead::PolicyFor<wgmma.cluster_32>>();
+        run.template operator()<masthead::PolicyFor<wgmma.cluster_128>>();
+        run.template operator()<masthead::PolicyFor<wgmma.rows_16>>();
+        run.template operator()<masthead::PolicyFor<wgmma.rows_64>>();
+        run.template operator()<masthead::PolicyFor<wgmma.rows_128>>();
+        // Rows that do not fit a cluster are coded as the wide policy codes them. Batch statistics are summed
+        // in another order.
+        const bool coded = shape.out_features > wgmma.rows_128.sm90_transposed().cluster_features();
+        if (!coded || mode == Mode::training) bits.clear();
         run.template operator()<masthead::PolicyFor<wgmma.wide>>();
+        bits.clear();
+        run.template operator()<masthead::PolicyFor<wgmma.narrow>>();
       }
     }
   }

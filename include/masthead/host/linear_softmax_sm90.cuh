@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "masthead/host/tensor_map.cuh"
+#include "masthead/host/linear_softmax_cluster_sm90.cuh"
 #include "masthead/kernel/finalise_sm90.cuh"
 #include "masthead/kernel/linear_softmax_cooperative_sm90.cuh"
 #include "masthead/kernel/linear_softmax_sm90.cuh"
@@ -27,10 +27,21 @@ Reason check_compiled_for_sm90a(const Device& device) {
     return Error("device.architecture", "sm_" + std::to_string(device.architecture),
                  "must be sm_90 for " + to_string(Policy::spec));
   }
-  cudaFuncAttributes attributes{};
-  require_success(cudaFuncGetAttributes(&attributes, linear_softmax_sm90_kernel<Policy, float, Mode::eval>),
-                  "cudaFuncGetAttributes(linear_softmax_sm90)");
-  if (attributes.sharedSizeBytes != 0) {
+  // A property of the code, the same on every sm_90: asked for once.
+  static const std::size_t static_shared_bytes = [] {
+    cudaFuncAttributes attributes{};
+    if constexpr (Policy::spec.engine == Engine::wgmma) {
+      require_success(
+          cudaFuncGetAttributes(&attributes, linear_softmax_sm90_kernel<Policy, float, Mode::eval>),
+          "cudaFuncGetAttributes(linear_softmax_sm90)");
+    } else {
+      require_success(cudaFuncGetAttributes(
+                          &attributes, linear_softmax_cluster_sm90_kernel<Policy, ClusterEnd::logits, float>),
+                      "cudaFuncGetAttributes(linear_softmax_cluster_sm90)");
+    }
+    return attributes.sharedSizeBytes;
+  }();
+  if (static_shared_bytes != 0) {
     return Error("policy", to_string(Policy::spec),
                  "must be compiled for sm_90a (-gencode=arch=compute_90a,code=sm_90a)");
   }
@@ -40,7 +51,10 @@ Reason check_compiled_for_sm90a(const Device& device) {
 /// Bytes of the row statistics of a 16-bit y.
 constexpr std::optional<std::int64_t> partials_bytes_sm90(const PolicySpec& spec, std::int64_t batch,
                                                           std::int64_t out_features) {
-  return checked_product(batch, ceil_div(out_features, spec.tile.n), sizeof(RowPartial));
+  const std::int64_t parts = spec.engine == Engine::wgmma_transposed
+                                 ? transposed_parts(out_features) * (transposed_part_columns / 64)
+                                 : ceil_div(out_features, spec.tile.n);
+  return checked_product(batch, parts, sizeof(RowPartial));
 }
 
 /// Parts that the moments of the columns of `batch` rows come in.

@@ -1,7 +1,9 @@
 #pragma once
 /// The second half of the general Hopper path: y from codes and partials, in place.
 
+#include "masthead/gemm/coded_transposed_sm90.cuh"
 #include "masthead/gemm/epilogue_sm90.cuh"
+#include "masthead/policy.hpp"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/tile/raster.hpp"
 
@@ -10,7 +12,7 @@ namespace masthead::inline v0 {
 template <class U>
 struct FinaliseSm90Params {
   Matrix<U> y;                 // (batch, out_features); codes in, probabilities out
-  const RowPartial* partials;  // (batch, parts)
+  const RowPartial* partials;  // (batch, parts), each in pieces of 64 columns where the engine is transposed
   int parts;
 };
 
@@ -25,7 +27,10 @@ __global__ void __launch_bounds__(finalise_threads)
     finalise_sm90_kernel(const __grid_constant__ FinaliseSm90Params<U> p) {
   constexpr Sm90Layout layout = Policy::spec.sm90();
   using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
-  using Total = BlockRowTotal<finalise_threads / 32>;
+  constexpr bool transposed = Policy::spec.engine == Engine::wgmma_transposed;
+  constexpr int part_columns = transposed ? transposed_part_columns : layout.tile.n;
+  constexpr int pieces = transposed ? transposed_part_columns / 64 : 1;
+  using Total = BlockRowTotal<finalise_threads / 32, pieces>;
   constexpr int vector = 16 / static_cast<int>(sizeof(U));
   constexpr int vectors = finalise_columns / (finalise_threads * vector);
   __shared__ typename Total::TempStorage storage;
@@ -36,13 +41,14 @@ __global__ void __launch_bounds__(finalise_threads)
   // Last rows first: the GEMM wrote them last, so they are still in L2.
   const unsigned index = gridDim.x - 1 - blockIdx.x;
   const std::int64_t row = index / blocks, first = std::int64_t{index % blocks} * finalise_columns;
-  const RowPartial* partials = p.partials + row * p.parts;
+  const RowPartial* partials = p.partials + row * p.parts * pieces;
   U* y = p.y.data + row * p.y.row_stride + first;
   const int columns = static_cast<int>(
       p.y.columns - first < finalise_columns ? p.y.columns - first : std::int64_t{finalise_columns});
   const int vectored = reinterpret_cast<std::uintptr_t>(y) % 16 == 0 ? columns / vector * vector : 0;
   const auto reference_at = [&](int column) {
-    return load_partial(partials, static_cast<int>((first + column) / layout.tile.n), p.parts).reference;
+    return load_partial<pieces>(partials, static_cast<int>((first + column) / part_columns), p.parts)
+        .reference;
   };
 
   // Everything is asked for at once: codes, their references, and the partials of the total.

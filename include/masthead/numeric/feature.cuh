@@ -27,6 +27,58 @@ __device__ T load_feature(const ConstVector& vector, std::int64_t index, T absen
   }
 }
 
+/// An element of a vector of any dtype on its way: the loads of several are under way at once, where
+/// `load_feature` waits for each to convert it.
+struct PendingElement {
+  unsigned half = 0, low = 0, high = 0;  // what of the element's 2, 4 or 8 bytes there is
+  Dtype dtype = Dtype::f32;
+  bool present = false;
+
+  // No branch with a use of what is loaded: the compiler predicates the loads and waits after the last.
+  __device__ static PendingElement load(const ConstVector& vector, std::int64_t index) {
+    PendingElement e;
+    e.dtype = vector.dtype;
+    e.present = vector.data != nullptr;
+    const int bytes = vector.dtype == Dtype::f64 ? 8 : vector.dtype == Dtype::f32 ? 4 : 2;
+    const char* at = static_cast<const char*>(vector.data) + (vector.size == 1 ? 0 : index * bytes);
+    if (e.present && bytes == 2) e.half = *reinterpret_cast<const unsigned short*>(at);
+    if (e.present && bytes >= 4) e.low = *reinterpret_cast<const unsigned*>(at);
+    if (e.present && bytes == 8) e.high = *reinterpret_cast<const unsigned*>(at + 4);
+    return e;
+  }
+
+  __device__ double value(double absent) const {
+    const float of_f16 = widen(__ushort_as_half(static_cast<unsigned short>(half)));
+    const float of_bf16 = __uint_as_float(half << 16);
+    const float narrow = dtype == Dtype::f32 ? __uint_as_float(low) : dtype == Dtype::f16 ? of_f16 : of_bf16;
+    const double wide = __hiloint2double(static_cast<int>(high), static_cast<int>(low));
+    return !present ? absent : dtype == Dtype::f64 ? wide : static_cast<double>(narrow);
+  }
+};
+
+/// The parameters of a feature on their way, for eval mode.
+struct PendingFeature {
+  PendingElement bias, gamma, beta, mean, variance, scale;
+
+  template <class T>
+  __device__ static PendingFeature load(const Parameters<T>& parameters, std::int64_t index) {
+    return {PendingElement::load(parameters.bias, index),
+            PendingElement::load(parameters.gamma, index),
+            PendingElement::load(parameters.beta, index),
+            PendingElement::load(parameters.running_mean, index),
+            PendingElement::load(parameters.running_var, index),
+            PendingElement::load(parameters.scale, index)};
+  }
+  __device__ Feature value() const {
+    return {.bias = bias.value(0.0),
+            .gamma = gamma.value(1.0),
+            .beta = beta.value(0.0),
+            .mean = mean.value(0.0),
+            .variance = variance.value(1.0),
+            .scale = scale.value(1.0)};
+  }
+};
+
 /// Rounds `value` to the vector's dtype and stores it.
 __device__ inline void store_feature(const MutableVector& vector, std::int64_t index, double value) {
   switch (vector.dtype) {

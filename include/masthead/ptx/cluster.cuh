@@ -45,10 +45,10 @@ __device__ __forceinline__ void cluster_barrier_init(std::uint64_t* barrier) {
 #endif
 }
 
-/// The phase completes when `bytes` have been stored by `cluster_store`, some of them maybe already. One
-/// thread calls, once, behind cluster_wait.
-// NOTES: right behind the initialisation it would be correct too, but that is a warp-wide instruction, and
-// racecheck asks for a barrier between it and what one of the warp's threads does.
+/// The phase completes when `bytes` have been stored by `cluster_store`, some of them maybe already. The
+/// thread that initialised calls, once.
+// NOTES: behind cluster_wait where its warp has more than that to do: the initialisation is a warp-wide
+// instruction, and racecheck warns of what the warp's threads do without a barrier after it.
 __device__ __forceinline__ void cluster_barrier_expect(std::uint64_t* barrier, int bytes) {
 #if __CUDA_ARCH__ >= 900
   cuda::ptx::mbarrier_arrive_expect_tx(cuda::ptx::sem_release, cuda::ptx::scope_cta, cuda::ptx::space_shared,
@@ -73,10 +73,10 @@ __device__ __forceinline__ void cluster_wait() {
 #endif
 }
 
-/// Stores two values at `target` in block `rank` of the cluster and counts their bytes on that block's
+/// Stores 2 or 4 values at `target` in block `rank` of the cluster and counts their bytes on that block's
 /// `barrier`; both pointers name this block's own copies.
-template <class T>
-__device__ __forceinline__ void cluster_store(T* target, const T (&values)[2], std::uint64_t* barrier,
+template <class T, int count>
+__device__ __forceinline__ void cluster_store(T* target, const T (&values)[count], std::uint64_t* barrier,
                                               int rank) {
 #if __CUDA_ARCH__ >= 900
   const auto in_block = [rank](void* shared) {

@@ -64,7 +64,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
         "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]), \
         "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), \
         "+f"(d[126]), "+f"(d[127]) \
-      : "l"(x), "l"(w), "r"(accumulate))
+      : "l"(a), "l"(b), "r"(accumulate))
 #define MASTHEAD_WGMMA_N128(shape_and_types) \
   asm volatile( \
       "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %66, 0;\n" \
@@ -85,32 +85,70 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
         "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), \
         "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), \
         "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]) \
-      : "l"(x), "l"(w), "r"(accumulate))
+      : "l"(a), "l"(b), "r"(accumulate))
+#define MASTHEAD_WGMMA_N64(shape_and_types) \
+  asm volatile( \
+      "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %34, 0;\n" \
+      "wgmma.mma_async.sync.aligned." shape_and_types " {" \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31" \
+      "}, %32, %33, accumulate, 1, 1, 0, 0;\n}\n" \
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
+        "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), \
+        "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), \
+        "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), \
+        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), \
+        "+f"(d[30]), "+f"(d[31]) \
+      : "l"(a), "l"(b), "r"(accumulate))
+#define MASTHEAD_WGMMA_N32(shape_and_types) \
+  asm volatile( \
+      "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %18, 0;\n" \
+      "wgmma.mma_async.sync.aligned." shape_and_types " {" \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15" \
+      "}, %16, %17, accumulate, 1, 1, 0, 0;\n}\n" \
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
+        "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), \
+        "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]) \
+      : "l"(a), "l"(b), "r"(accumulate))
+#define MASTHEAD_WGMMA_N16(shape_and_types) \
+  asm volatile( \
+      "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %10, 0;\n" \
+      "wgmma.mma_async.sync.aligned." shape_and_types " {" \
+      "%0, %1, %2, %3, %4, %5, %6, %7" \
+      "}, %8, %9, accumulate, 1, 1, 0, 0;\n}\n" \
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
+        "+f"(d[6]), "+f"(d[7]) \
+      : "l"(a), "l"(b), "r"(accumulate))
 // clang-format on
 
-/// d (+)= x w^T for 64 rows of x and 2 * count rows of w, 32 bytes of k, both K-major in shared memory behind
+/// d (+)= a b^T for 64 rows of a and 2 * count rows of b, 32 bytes of k, both K-major in shared memory behind
 /// descriptors (tile/swizzle.hpp); `accumulate` = 0 overwrites d. All threads of a warpgroup call it; d may
 /// be touched only after wgmma_wait.
 template <Dtype dtype, int count>
-__device__ __forceinline__ void wgmma(float (&d)[count], std::uint64_t x, std::uint64_t w, int accumulate) {
-  static_assert(count == 64 || count == 128, "wgmma is wrapped for n = 128 and n = 256");
+__device__ __forceinline__ void wgmma(float (&d)[count], std::uint64_t a, std::uint64_t b, int accumulate) {
+  static_assert(count == 8 || count == 16 || count == 32 || count == 64 || count == 128,
+                "wgmma is wrapped for n = 16, 32, 64, 128 and 256");
   static_assert(dtype == Dtype::bf16 || dtype == Dtype::f16);
-  if constexpr (count == 128) {
-    if constexpr (dtype == Dtype::bf16) {
-      MASTHEAD_WGMMA_N256("m64n256k16.f32.bf16.bf16");
-    } else {
-      MASTHEAD_WGMMA_N256("m64n256k16.f32.f16.f16");
-    }
-  } else {
-    if constexpr (dtype == Dtype::bf16) {
-      MASTHEAD_WGMMA_N128("m64n128k16.f32.bf16.bf16");
-    } else {
-      MASTHEAD_WGMMA_N128("m64n128k16.f32.f16.f16");
-    }
+#define MASTHEAD_WGMMA(n)                                 \
+  if constexpr (2 * count == n) {                         \
+    if constexpr (dtype == Dtype::bf16) {                 \
+      MASTHEAD_WGMMA_N##n("m64n" #n "k16.f32.bf16.bf16"); \
+    } else {                                              \
+      MASTHEAD_WGMMA_N##n("m64n" #n "k16.f32.f16.f16");   \
+    }                                                     \
   }
+  MASTHEAD_WGMMA(256)
+  MASTHEAD_WGMMA(128)
+  MASTHEAD_WGMMA(64)
+  MASTHEAD_WGMMA(32)
+  MASTHEAD_WGMMA(16)
+#undef MASTHEAD_WGMMA
 }
 
 #undef MASTHEAD_WGMMA_N256
 #undef MASTHEAD_WGMMA_N128
+#undef MASTHEAD_WGMMA_N64
+#undef MASTHEAD_WGMMA_N32
+#undef MASTHEAD_WGMMA_N16
 
 }  // namespace masthead::inline v0::ptx

@@ -4,8 +4,10 @@
 /// The canonical order of a row's sum of exponentials is a binary tree over the bits of the column index, in
 /// the order 0, 3, 4, 5, 1, 2 inside a chunk of 64 columns (what costs a wgmma or mma fragment fewest
 /// shuffles), then 6, 7, ... over chunks up to spans of 32 parts; spans are added in ascending order. Parts
-/// carry integer references, so that changing a reference is exact, and kernels with parts of any power of
-/// two >= 64 columns give a row the same bits while it fits one span.
+/// carry integer references, so that changing the reference of a sum is exact; but each exponential, and each
+/// code, is rounded relative to the reference of its part. So two kernels give a row the same bits when the
+/// same columns share a reference, whatever their tiles: the wide policy and the transposed engine share one
+/// among 256 columns.
 
 #include <cstdint>
 
@@ -44,11 +46,20 @@ MASTHEAD_HOST_DEVICE float finite_reference(float reference) {
 
 inline constexpr int span_parts = 32;  // one a lane
 
-/// Reads past L1: another SM wrote it in this launch.
+/// Reads past L1: another SM wrote it in this launch. A part is kept as `pieces` (1 or 4) of equal columns
+/// and one reference; their sums end its tree.
+template <int pieces = 1>
 __device__ __forceinline__ RowPartial load_partial(const RowPartial* row, int part, int parts) {
   if (part >= parts) return {};
-  const float2 value = __ldcg(reinterpret_cast<const float2*>(row + part));
-  return {value.x, value.y};
+  if constexpr (pieces == 1) {
+    const float2 value = __ldcg(reinterpret_cast<const float2*>(row + part));
+    return {value.x, value.y};
+  } else {
+    static_assert(pieces == 4);
+    const auto* at = reinterpret_cast<const float4*>(row + 4 * part);
+    const float4 low = __ldcg(at), high = __ldcg(at + 1);
+    return {low.x, (low.y + low.w) + (high.y + high.w)};
+  }
 }
 
 /// Reduces values[i] over the warp for each i, by a butterfly that halves the values a lane carries: lane l
@@ -113,10 +124,10 @@ __device__ __forceinline__ RowTotal total_of_16_rows(const RowPartial* first, st
   return {reference, sum};
 }
 
-/// The total of one row by a block of `warps` warps, in every thread; the same bits as total_of_16_rows. All
-/// threads call it; it synchronises the block when a row has more than one span, and on return the storage
-/// may be used again.
-template <int warps>
+/// The total of one row by a block of `warps` warps, in every thread; the same bits as total_of_16_rows. A
+/// part is kept as `pieces`. All threads call it; it synchronises the block when a row has more than one
+/// span, and on return the storage may be used again.
+template <int warps, int pieces = 1>
 class BlockRowTotal {
  public:
   struct TempStorage {
@@ -130,10 +141,10 @@ class BlockRowTotal {
     const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
     const bool one_span = parts <= span_parts;  // then every warp sums it for itself
     const int own = one_span ? lane : thread;
-    const RowPartial first = load_partial(row, own, parts);
+    const RowPartial first = load_partial<pieces>(row, own, parts);
     float reference = first.reference;
     for (int part = own + round; part < parts; part += round) {
-      reference = larger(reference, load_partial(row, part, parts).reference);
+      reference = larger(reference, load_partial<pieces>(row, part, parts).reference);
     }
     reference = over_warp(reference, [](float a, float b) { return larger(a, b); });
     if (!one_span) {
@@ -145,7 +156,7 @@ class BlockRowTotal {
     reference = finite_reference(reference);
     float sum = 0;
     for (int start = 0; start < parts; start += round) {
-      const RowPartial part = start == 0 ? first : load_partial(row, start + own, parts);
+      const RowPartial part = start == 0 ? first : load_partial<pieces>(row, start + own, parts);
       const float span = over_warp(part.sum * exp2_flushed(part.reference - reference),
                                    [](float a, float b) { return a + b; });
       if (one_span) return {reference, span};
