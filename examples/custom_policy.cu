@@ -48,7 +48,7 @@ int main() {
                                                     .y = y};
 
   const std::int64_t bytes =
-      mh::HeadWorkspace::of(MyPolicy::spec, mh::Dtype::bf16, mh::Mode::eval, arguments.output, batch, out)
+      mh::HeadWorkspace::of(MyPolicy::spec, mh::Dtype::bf16, mh::Mode::eval, arguments.output, batch, in, out)
           .bytes;
   const mh::Workspace workspace{make<unsigned char>(bytes, 0, 255), bytes};
   cudaStream_t stream = nullptr;

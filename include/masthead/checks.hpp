@@ -80,6 +80,20 @@ Reason check_matrix(const std::string& name, const Matrix<T>& m) {
   return detail::check_pointer(name, m.data, dtype_of<T>);
 }
 
+/// Rows that all start at multiples of 16 bytes, as TMA reads them.
+template <class T>
+Reason check_rows_aligned(const std::string& name, const Matrix<T>& m) {
+  constexpr std::int64_t unit = 16 / size_of(dtype_of<T>);
+  if (reinterpret_cast<std::uintptr_t>(m.data) % 16 != 0) {
+    return Error(name + ".data", detail::address(m.data), "must be aligned to 16 bytes for TMA");
+  }
+  if (m.row_stride % unit != 0) {
+    return Error(name + ".row_stride", m.row_stride,
+                 "must be a multiple of " + std::to_string(unit) + " elements (16 bytes) for TMA");
+  }
+  return {};
+}
+
 /// A vector that is absent (where `optional`), or has one of the allowed sizes.
 template <class Void>
 Reason check_vector(const std::string& name, const BasicVector<Void>& v, bool optional,
@@ -88,13 +102,16 @@ Reason check_vector(const std::string& name, const BasicVector<Void>& v, bool op
     if (optional) return {};
     return Error(name + ".data", "null", "must point to the elements");
   }
-  std::string allowed;
   bool fits = false;
-  for (const std::int64_t size : sizes) {
-    fits = fits || v.size == size;
-    allowed += (allowed.empty() ? "" : " or ") + std::to_string(size);
+  for (const std::int64_t size : sizes) fits = fits || v.size == size;
+  if (!fits) {
+    std::string allowed;
+    for (const std::int64_t size : sizes) allowed += (allowed.empty() ? "" : " or ") + std::to_string(size);
+    return Error(name + ".size", v.size, "must be " + allowed);
   }
-  if (!fits) return Error(name + ".size", v.size, "must be " + allowed);
+  if (v.dtype == Dtype::e4m3) {
+    return Error(name + ".dtype", "e4m3", "must be f64, f32, f16 or bf16: e4m3 is for matrices");
+  }
   return detail::check_pointer(name, v.data, v.dtype);
 }
 

@@ -4,6 +4,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include "masthead/dtype.hpp"
 #include "masthead/numeric/rounding.hpp"
@@ -14,13 +15,17 @@ template <>
 struct DtypeOf<__half> : std::integral_constant<Dtype, Dtype::f16> {};
 template <>
 struct DtypeOf<__nv_bfloat16> : std::integral_constant<Dtype, Dtype::bf16> {};
+template <>
+struct DtypeOf<__nv_fp8_e4m3> : std::integral_constant<Dtype, Dtype::e4m3> {};
 
 /// The type kernels use for a dtype.
 template <Dtype dtype>
-using DeviceElement =
-    std::conditional_t<dtype == Dtype::f64, double,
-                       std::conditional_t<dtype == Dtype::f32, float,
-                                          std::conditional_t<dtype == Dtype::f16, __half, __nv_bfloat16>>>;
+using DeviceElement = std::conditional_t<
+    dtype == Dtype::f64, double,
+    std::conditional_t<
+        dtype == Dtype::f32, float,
+        std::conditional_t<dtype == Dtype::f16, __half,
+                           std::conditional_t<dtype == Dtype::bf16, __nv_bfloat16, __nv_fp8_e4m3>>>>;
 
 /// Exact widening of an element to its accumulator type, and rounding to nearest even on the way back.
 // Spelt with intrinsics: static_cast<float>(__half) does not compile under __CUDA_NO_HALF_CONVERSIONS__.

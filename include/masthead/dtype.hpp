@@ -11,15 +11,25 @@
 namespace masthead::inline v0 {
 
 /// Storage type of a tensor's elements.
-enum class Dtype : std::uint8_t { f64, f32, f16, bf16 };
+/// e4m3 is for matrices only: the operands of an fp8 product.
+enum class Dtype : std::uint8_t { f64, f32, f16, bf16, e4m3 };
 
 /// How a head computes: the operands' dtype and what happens between operand and accumulator.
 enum class Precision : std::uint8_t {
   fp64,       ///< double operands, double accumulation
   fp32_ieee,  ///< float operands, fp32 FMA accumulation in ascending k
-  fp32,       ///< float operands at fp32 accuracy by the fastest engine there is; today `fp32_ieee`
-  bf16,       ///< bfloat16 operands, fp32 accumulation
-  fp16,       ///< IEEE half operands, fp32 accumulation
+  fp32,  ///< float operands as three products of fp16 parts in fp32 sums: at least SGEMM's accuracy, on the
+         ///< tensor cores of sm_90; `fp32_ieee` elsewhere
+  bf16,  ///< bfloat16 operands, fp32 accumulation
+  fp16,  ///< IEEE half operands, fp32 accumulation
+  fp8,   ///< bfloat16 operands quantised to e4m3 with a power of two a row, fp32 sums; sm_90 only
+};
+
+/// What happens to a pair of operands between memory and the sum.
+enum class Product : std::uint8_t {
+  plain,  ///< they are multiplied as they are
+  f16x3,  ///< each is scaled by a power of two a row and split into two fp16 parts: hi hi + hi lo + lo hi
+  e4m3,   ///< each is scaled by a power of two a row and rounded to e4m3
 };
 
 /// IEEE binary16 and bfloat16 as bits, for code that is compiled without the CUDA toolkit. Layout-compatible
@@ -32,17 +42,30 @@ struct BFloat16 {
   std::uint16_t bits;
   friend constexpr bool operator==(BFloat16, BFloat16) = default;
 };
+/// OCP 8-bit float: 4 exponent bits, 3 fraction bits, no infinities, largest finite value 448.
+/// Layout-compatible with `__nv_fp8_e4m3`.
+struct E4M3 {
+  std::uint8_t bits;
+  friend constexpr bool operator==(E4M3, E4M3) = default;
+};
 
-constexpr std::int64_t size_of(Dtype dtype) { return dtype == Dtype::f64 ? 8 : dtype == Dtype::f32 ? 4 : 2; }
+constexpr std::int64_t size_of(Dtype dtype) {
+  return dtype == Dtype::f64 ? 8 : dtype == Dtype::f32 ? 4 : dtype == Dtype::e4m3 ? 1 : 2;
+}
 
 constexpr std::string_view name(Dtype dtype) {
-  constexpr std::string_view names[] = {"f64", "f32", "f16", "bf16"};
+  constexpr std::string_view names[] = {"f64", "f32", "f16", "bf16", "e4m3"};
   return names[static_cast<int>(dtype)];
 }
 
 constexpr std::string_view name(Precision precision) {
-  constexpr std::string_view names[] = {"fp64", "fp32_ieee", "fp32", "bf16", "fp16"};
+  constexpr std::string_view names[] = {"fp64", "fp32_ieee", "fp32", "bf16", "fp16", "fp8"};
   return names[static_cast<int>(precision)];
+}
+
+constexpr std::string_view name(Product product) {
+  constexpr std::string_view names[] = {"plain", "f16x3", "e4m3"};
+  return names[static_cast<int>(product)];
 }
 
 inline std::ostream& operator<<(std::ostream& out, Dtype dtype) { return out << name(dtype); }
@@ -54,12 +77,21 @@ constexpr Dtype operand_dtype(Precision precision) {
     case Precision::fp64:
       return Dtype::f64;
     case Precision::bf16:
+    case Precision::fp8:
       return Dtype::bf16;
     case Precision::fp16:
       return Dtype::f16;
     default:
       return Dtype::f32;
   }
+}
+
+/// How the fastest engine of a precision multiplies. All but `plain` work on operands in a form of their own:
+/// the weight is brought into it once, x by every call.
+constexpr Product product_of(Precision precision) {
+  return precision == Precision::fp32  ? Product::f16x3
+         : precision == Precision::fp8 ? Product::e4m3
+                                       : Product::plain;
 }
 
 /// The dtype sums are kept in: double for double operands, float for all others.
@@ -76,6 +108,8 @@ template <>
 struct DtypeOf<Half> : std::integral_constant<Dtype, Dtype::f16> {};
 template <>
 struct DtypeOf<BFloat16> : std::integral_constant<Dtype, Dtype::bf16> {};
+template <>
+struct DtypeOf<E4M3> : std::integral_constant<Dtype, Dtype::e4m3> {};
 
 template <class T>
 inline constexpr Dtype dtype_of = DtypeOf<std::remove_cv_t<T>>::value;
@@ -93,6 +127,8 @@ using Accumulator = std::conditional_t<dtype_of<T> == Dtype::f64, double, float>
 template <Dtype dtype>
 using HostElement = std::conditional_t<
     dtype == Dtype::f64, double,
-    std::conditional_t<dtype == Dtype::f32, float, std::conditional_t<dtype == Dtype::f16, Half, BFloat16>>>;
+    std::conditional_t<dtype == Dtype::f32, float,
+                       std::conditional_t<dtype == Dtype::f16, Half,
+                                          std::conditional_t<dtype == Dtype::bf16, BFloat16, E4M3>>>>;
 
 }  // namespace masthead::inline v0

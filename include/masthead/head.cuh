@@ -15,38 +15,73 @@ namespace masthead::inline v0 {
 /// x is (batch, in_features) of `Element`, y (batch, out_features) of `Element` or of its accumulator type,
 /// both on the device, rows contiguous, any row stride and alignment. A Head keeps views, not copies: the
 /// parameters' memory must outlive it, and changes to it are seen by the next forward pass, also by one
-/// replayed from a graph.
+/// replayed from a graph. With one exception: `fp32` and `fp8` on sm_90 multiply a prepared copy of the
+/// weight, which the Head makes and owns (as many bytes as the weight of fp32, half as many in fp8); after
+/// the weight's elements have changed, `update` makes it anew.
+///
+/// `fp32` is as accurate as float FMA chains, or better, as long as the products that matter do not come from
+/// elements far below the largest of their row: an element is represented to 2^-23 of itself down to 2^-15 of
+/// its row's largest magnitude, and to 2^-38 of that magnitude below. |error of x w| <= Σ_k |x_k w_k| 2^-21 +
+/// 2^-37 K max|x| max|w|; only where the second term counts (rows that span more than 2^15 in both operands,
+/// the large elements of one meeting the small ones of the other) can `fp32_ieee` be better. Any finite input
+/// is in range. Where the Head is not compiled for sm_90a, or does not run on it, fp32 is fp32_ieee. `fp8`
+/// has no other engine and is refused there. It keeps the 4 significant bits of e4m3 for elements down to
+/// 2^-14 of their row's largest; infinities in its operands become NaN; rows of either operand should have
+/// their largest magnitude between 2^-90 and 2^90.
 ///
 /// Every call only queues work on `stream`: no synchronisation, no default stream, capturable in a CUDA
-/// graph. A Head has no mutable state, so threads and streams may share it, each call with a workspace of its
-/// own. Results are bitwise reproducible. A row's bits do not depend on the batch it is in; they may differ
-/// between x that TMA can read (address and row stride multiples of 16 bytes) and x that it cannot, which on
-/// sm_90 takes another engine. Everything throws Error, naming argument, value and rule, before anything is
-/// launched or overwritten.
+/// graph. Apart from `update`, a Head has no mutable state, so threads and streams may share it, each call
+/// with a workspace of its own. Results are bitwise reproducible. A row's bits do not depend on the batch it
+/// is in; in bf16 and fp16 they may differ between x that TMA can read (address and row stride multiples of
+/// 16 bytes) and x that it cannot, which on sm_90 takes another engine. Everything throws Error, naming
+/// argument, value and rule, before anything is launched or overwritten.
 template <Precision precision>
 class Head {
  public:
   using Element = DeviceElement<operand_dtype(precision)>;
 
-  /// Checks the parameters. Preparation that an engine may need is queued on `stream`; none needs any so far.
+  /// Checks the parameters, and queues on `stream` the preparation that fp32 and fp8 need: that `stream` must
+  /// exist as long as the Head, which gives its memory back there, and must not be capturing.
   Head(const Parameters<Element>& parameters, cudaStream_t stream) : parameters_(parameters) {
     const Device device = Device::current(stream);
     require(check(parameters, Mode::training));
     require(check_device_pointers(parameters, device));
     architecture_ = device.architecture;
+    ordinal_ = device.ordinal;
     if constexpr (has_wgmma(precision)) {
       wgmma_ = !check_tensor_map("weight", parameters.weight) &&
                !check_compiled_for_sm90a<PolicyFor<shipped_wgmma.wide>>(device);
     }
+    if constexpr (product != Product::plain) {
+      const Reason reason = check_compiled_for_sm90a<PolicyFor<shipped_product.tall>>(device);
+      if constexpr (precision == Precision::fp8) require(reason);
+      wgmma_ = !reason;
+      if (wgmma_) prepared_ = PreparedWeight::of<product>(parameters.weight, device, stream);
+    }
   }
 
-  /// The policy a batch of this size runs with in eval mode when x has a 16-byte aligned address and row
-  /// stride.
+  /// Brings the weight into the form the engine multiplies, on `stream`, after its elements changed: `fp32`
+  /// and `fp8` read the weight in the constructor and here alone. The other precisions read it in every pass,
+  /// and this does nothing. Capturable; passes queued on other streams must be ordered before and after it by
+  /// the caller.
+  void update([[maybe_unused]] cudaStream_t stream) {
+    if constexpr (product != Product::plain) {
+      if (wgmma_) prepared_.template update<product>(parameters_.weight, stream);
+    }
+  }
+
+  /// The policy a batch of this size runs with in eval mode; in bf16 and fp16 when x has a 16-byte aligned
+  /// address and row stride.
   PolicySpec policy(std::int64_t batch) const { return select(batch, wgmma_, Mode::eval); }
 
   /// Bytes of workspace, aligned to 256, that a forward pass needs whatever x's alignment and the output.
   std::int64_t workspace_bytes(std::int64_t batch, Mode mode = Mode::eval,
                                Dtype y = operand_dtype(precision)) const {
+    if (product != Product::plain && wgmma_) {
+      return HeadWorkspace::of(policy(batch), y, mode, Output::log_softmax, batch, parameters_.in_features(),
+                               parameters_.out_features())
+          .bytes;
+    }
     return HeadWorkspace::of(operand_dtype(precision), y, mode, batch, parameters_.out_features()).bytes;
   }
 
@@ -54,22 +89,16 @@ class Head {
   template <HeadOutputOf<Element> U>
   void forward(const Matrix<const Element>& x, const Matrix<U>& y, const Workspace& workspace,
                cudaStream_t stream, Output output = Output::softmax) const {
-    const Arguments<U> arguments{x, parameters_, y, output};
-    require(check(arguments, Mode::eval));
-    require(check_workspace(workspace, workspace_bytes(x.rows, Mode::eval, dtype_of<U>)));
-    with_policy<Mode::eval>(
-        x, [&]<class Policy>() { linear_batch_norm_softmax<Policy>(arguments, workspace, stream); });
+    run<Mode::eval>(Arguments<U>{x, parameters_, y, output}, &workspace, stream,
+                    [](auto&& launch) { launch.eval(); });
   }
 
   /// The same with a stream-ordered allocation of its own, of no more than this call needs.
   template <HeadOutputOf<Element> U>
   void forward(const Matrix<const Element>& x, const Matrix<U>& y, cudaStream_t stream,
                Output output = Output::softmax) const {
-    const Arguments<U> arguments{x, parameters_, y, output};
-    require(check(arguments, Mode::eval));
-    const StreamBuffer buffer(needed(arguments, Mode::eval), stream);
-    with_policy<Mode::eval>(
-        x, [&]<class Policy>() { linear_batch_norm_softmax<Policy>(arguments, buffer.workspace(), stream); });
+    run<Mode::eval>(Arguments<U>{x, parameters_, y, output}, nullptr, stream,
+                    [](auto&& launch) { launch.eval(); });
   }
 
   /// Training mode: normalises with this batch's statistics and updates `running`; a batch of 1 is refused.
@@ -77,12 +106,8 @@ class Head {
   void forward_training(const Matrix<const Element>& x, const Matrix<U>& y, const RunningStatistics& running,
                         const Workspace& workspace, cudaStream_t stream,
                         Output output = Output::softmax) const {
-    const Arguments<U> arguments{x, parameters_, y, output};
-    require(check(arguments, Mode::training));
-    require(check_workspace(workspace, workspace_bytes(x.rows, Mode::training, dtype_of<U>)));
-    with_policy<Mode::training>(x, [&]<class Policy>() {
-      linear_batch_norm_softmax_training<Policy>(arguments, running, workspace, stream);
-    });
+    run<Mode::training>(Arguments<U>{x, parameters_, y, output}, &workspace, stream,
+                        [&](auto&& launch) { launch.training(running); });
   }
 
   /// The same with a stream-ordered allocation of its own.
@@ -92,69 +117,105 @@ class Head {
     const Arguments<U> arguments{x, parameters_, y, output};
     require(check(arguments, Mode::training));
     require(check(running, y.columns));
-    const StreamBuffer buffer(needed(arguments, Mode::training), stream);
-    with_policy<Mode::training>(x, [&]<class Policy>() {
-      linear_batch_norm_softmax_training<Policy>(arguments, running, buffer.workspace(), stream);
-    });
+    run<Mode::training>(arguments, nullptr, stream, [&](auto&& launch) { launch.training(running); });
   }
 
  private:
   template <class U>
   using Arguments = HeadArguments<Element, U>;
+  static constexpr Product product = product_of(precision);
   static constexpr ShippedPolicies shipped = shipped_policies(operand_dtype(precision));
   static constexpr ShippedWgmmaPolicies shipped_wgmma = shipped_wgmma_policies(operand_dtype(precision));
+  static constexpr ShippedProductPolicies shipped_product =
+      shipped_product_policies(product, operand_dtype(precision));
 
   PolicySpec select(std::int64_t batch, bool wgmma, Mode mode) const {
     return select_policy(precision, architecture_, batch, parameters_.in_features(),
                          parameters_.out_features(), wgmma, mode == Mode::training);
   }
   PolicySpec select(const Matrix<const Element>& x, Mode mode) const {
-    if constexpr (has_wgmma(precision)) return select(x.rows, wgmma_ && !check_tensor_map("x", x), mode);
-    return select(x.rows, false, mode);
+    if constexpr (has_wgmma(precision)) return select(x.rows, wgmma_ && is_tensor_map(x), mode);
+    return select(x.rows, wgmma_, mode);
   }
 
-  template <class U>
-  std::int64_t needed(const Arguments<U>& arguments, Mode mode) const {
-    const auto& [x, parameters, y, output] = arguments;
-    return HeadWorkspace::of(select(x, mode), dtype_of<U>, mode, output, x.rows, y.columns).bytes;
+  /// Checks everything, then calls go(launch) with the forward pass under the policy selected for x. Null
+  /// `workspace`: a stream-ordered allocation.
+  template <Mode mode, class U, class Go>
+  void run(const Arguments<U>& arguments, const Workspace* workspace, cudaStream_t stream,
+           const Go& go) const {
+    const Device device = Device::current(stream);
+    require(check(arguments, mode));
+    const PolicySpec selected = select(arguments.x, mode);
+    if (workspace != nullptr) {
+      require(check_workspace(*workspace, workspace_bytes(arguments.x.rows, mode, dtype_of<U>)));
+      return with_policy<mode>(
+          selected, [&]<class Policy>() { go(launch<Policy>(arguments, mode, *workspace, device, stream)); });
+    }
+    const StreamBuffer buffer(HeadWorkspace::of(selected, dtype_of<U>, mode, arguments.output,
+                                                arguments.x.rows, arguments.x.columns, arguments.y.columns)
+                                  .bytes,
+                              stream);
+    with_policy<mode>(selected, [&]<class Policy>() {
+      go(launch<Policy>(arguments, mode, buffer.workspace(), device, stream));
+    });
   }
 
-  /// Calls run<Policy>() with the shipped policy selected for x.
-  template <Mode mode, class Run>
-  void with_policy(const Matrix<const Element>& x, const Run& run) const {
-    const PolicySpec selected = select(x, mode);
-    if constexpr (has_wgmma(precision) && mode == Mode::eval) {
-      if (selected == shipped_wgmma.wide) return run.template operator()<PolicyFor<shipped_wgmma.wide>>();
-      if (selected == shipped_wgmma.cluster_16) {
-        return run.template operator()<PolicyFor<shipped_wgmma.cluster_16>>();
+  /// The parameters' pointers were checked by the constructor, for the device that was current then.
+  template <class Policy, class U>
+  detail::HeadLaunch<Policy, Element, U> launch(const Arguments<U>& arguments, Mode mode,
+                                                const Workspace& workspace, const Device& device,
+                                                cudaStream_t stream) const {
+    if constexpr (Policy::spec.product == Product::plain) {
+      return {arguments, mode, workspace, device, stream, device.ordinal == ordinal_};
+    } else {
+      return {arguments, mode, workspace, device, stream, device.ordinal == ordinal_, prepared_.view()};
+    }
+  }
+
+  /// Calls go<Policy>() with a shipped policy.
+  template <Mode mode, class Go>
+  static void with_policy(const PolicySpec& selected, const Go& go) {
+    if constexpr (product != Product::plain) {
+      if (selected == shipped_product.tall) {
+        return go.template operator()<PolicyFor<shipped_product.tall>>();
       }
-      if (selected == shipped_wgmma.cluster_32) {
-        return run.template operator()<PolicyFor<shipped_wgmma.cluster_32>>();
-      }
-      if (selected == shipped_wgmma.cluster_128) {
-        return run.template operator()<PolicyFor<shipped_wgmma.cluster_128>>();
-      }
-      if (selected == shipped_wgmma.rows_16) {
-        return run.template operator()<PolicyFor<shipped_wgmma.rows_16>>();
-      }
-      if (selected == shipped_wgmma.rows_64) {
-        return run.template operator()<PolicyFor<shipped_wgmma.rows_64>>();
-      }
-      if (selected == shipped_wgmma.rows_128) {
-        return run.template operator()<PolicyFor<shipped_wgmma.rows_128>>();
-      }
+      if (selected == shipped_product.low) return go.template operator()<PolicyFor<shipped_product.low>>();
     }
     if constexpr (has_wgmma(precision)) {
-      if (selected == shipped_wgmma.narrow) return run.template operator()<PolicyFor<shipped_wgmma.narrow>>();
+      if (selected == shipped_wgmma.wide) return go.template operator()<PolicyFor<shipped_wgmma.wide>>();
+      if (selected == shipped_wgmma.narrow) return go.template operator()<PolicyFor<shipped_wgmma.narrow>>();
     }
-    if (selected == shipped.wide) return run.template operator()<PolicyFor<shipped.wide>>();
-    if (selected == shipped.large) return run.template operator()<PolicyFor<shipped.large>>();
-    run.template operator()<PolicyFor<shipped.small>>();
+    if constexpr (has_wgmma(precision) && mode == Mode::eval) {
+      if (selected == shipped_wgmma.cluster_16) {
+        return go.template operator()<PolicyFor<shipped_wgmma.cluster_16>>();
+      }
+      if (selected == shipped_wgmma.cluster_32) {
+        return go.template operator()<PolicyFor<shipped_wgmma.cluster_32>>();
+      }
+      if (selected == shipped_wgmma.cluster_128) {
+        return go.template operator()<PolicyFor<shipped_wgmma.cluster_128>>();
+      }
+      if (selected == shipped_wgmma.rows_16) {
+        return go.template operator()<PolicyFor<shipped_wgmma.rows_16>>();
+      }
+      if (selected == shipped_wgmma.rows_64) {
+        return go.template operator()<PolicyFor<shipped_wgmma.rows_64>>();
+      }
+      if (selected == shipped_wgmma.rows_128) {
+        return go.template operator()<PolicyFor<shipped_wgmma.rows_128>>();
+      }
+    }
+    if constexpr (precision != Precision::fp8) {
+      if (selected == shipped.wide) return go.template operator()<PolicyFor<shipped.wide>>();
+      if (selected == shipped.large) return go.template operator()<PolicyFor<shipped.large>>();
+      go.template operator()<PolicyFor<shipped.small>>();
+    }
   }
 
   Parameters<Element> parameters_;
-  int architecture_;
+  int architecture_, ordinal_;
   bool wgmma_ = false;  // whether the weight and the code allow it
+  PreparedWeight prepared_;
 };
 
 }  // namespace masthead::inline v0

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "masthead/host/linear_softmax_sm90.cuh"
+#include "masthead/host/prepared_weight.cuh"
 #include "masthead/kernel/batch_norm.cuh"
 #include "masthead/kernel/linear_affine.cuh"
 #include "masthead/softmax/scale_softmax.cuh"
@@ -14,6 +15,7 @@ namespace masthead::inline v0 {
 
 /// Where a forward pass keeps what does not fit in y; offsets in bytes, each a multiple of 256.
 struct HeadWorkspace {
+  std::int64_t x = 0;           ///< x in the form the product multiplies, unless that is plain
   std::int64_t logits = 0;      ///< (batch, out_features), only when y is narrower than the accumulator
   std::int64_t partials = 0;    ///< (batch, tiles of features), instead of logits in softmax by wgmma; in
                                 ///< training mode in their place
@@ -23,11 +25,11 @@ struct HeadWorkspace {
   std::int64_t meetings = 0;    ///< (tiles of features) words, training mode by wgmma only
   std::int64_t bytes = 0;
 
-  /// Enough for every policy with operands of this dtype, and every output. Throws Error when the size does
-  /// not fit in 63 bits.
+  /// Enough for every policy of Product::plain with operands of this dtype, and every output. Throws Error
+  /// when the size does not fit in 63 bits.
   static HeadWorkspace of(Dtype operand, Dtype y, Mode mode, std::int64_t batch, std::int64_t out_features) {
     const auto with = [&](const PolicySpec& policy) {
-      return of(policy, y, mode, Output::log_softmax, batch, out_features);
+      return of(policy, y, mode, Output::log_softmax, batch, 1, out_features);
     };
     HeadWorkspace most = with(shipped_policies(operand).small);
     if (size_of(operand) == 2) {
@@ -42,7 +44,7 @@ struct HeadWorkspace {
 
   /// What one policy and output needs, which may be far less.
   static HeadWorkspace of(const PolicySpec& policy, Dtype y, Mode mode, Output output, std::int64_t batch,
-                          std::int64_t out_features) {
+                          std::int64_t in_features, std::int64_t out_features) {
     HeadWorkspace w;
     const Dtype operand = policy.dtype;
     const std::int64_t sum_bytes = size_of(accumulator_dtype(operand));
@@ -57,6 +59,10 @@ struct HeadWorkspace {
     const auto take = [&](std::int64_t rows, std::int64_t element_bytes) {
       return take_bytes(checked_product(rows, logits_stride(out_features), element_bytes));
     };
+    // Operands that are e4m3 already are read where they are.
+    if (policy.product != Product::plain && policy.dtype != Dtype::e4m3) {
+      w.x = take_bytes(PreparedLayout{policy.product, batch, in_features}.bytes());
+    }
     const bool none = fits_cluster(policy, mode, output, out_features);
     if (!none && keeps_codes(policy, y, mode, output, out_features)) {
       w.partials = take_bytes(partials_bytes_sm90(policy, batch, out_features));
@@ -105,7 +111,7 @@ struct HeadWorkspace {
 
 namespace detail {
 
-/// A forward pass in one mode: checks everything, then launches.
+/// A forward pass in one mode: checks what depends on the policy and on the device, then launches.
 template <class Policy, class T, class U>
 class HeadLaunch {
   static_assert(std::is_same_v<T, DeviceElement<Policy::spec.dtype>>,
@@ -114,10 +120,14 @@ class HeadLaunch {
   using Sum = Accumulator<T>;
 
  public:
-  HeadLaunch(const HeadArguments<T, U>& arguments, Mode mode, const Workspace& workspace, cudaStream_t stream)
-      : arguments_(arguments), mode_(mode), stream_(stream), device_(Device::current(stream)) {
-    require(check(arguments, mode));
-    require(check_device_pointers(arguments.parameters, device_));
+  /// `arguments` have passed check(arguments, mode). `checked_by_head`: so have, on this device, their
+  /// parameters' pointers and the code. `weight` is prepared for the policy's product (plain: unused), and so
+  /// is `x` where its elements are e4m3.
+  HeadLaunch(const HeadArguments<T, U>& arguments, Mode mode, const Workspace& workspace,
+             const Device& device, cudaStream_t stream, bool checked_by_head = false,
+             const PreparedMatrix& weight = {}, const PreparedMatrix& x = {})
+      : arguments_(arguments), mode_(mode), stream_(stream), device_(device), weight_(weight), x_(x) {
+    if (!checked_by_head) require(check_device_pointers(arguments.parameters, device_));
     require(check_device_pointer("x", arguments.x.data, device_));
     require(check_device_pointer("y", arguments.y.data, device_));
     if (spec.shared_bytes() > device_.max_shared_per_block) {
@@ -127,11 +137,13 @@ class HeadLaunch {
                       std::to_string(device_.max_shared_per_block));
     }
     if constexpr (spec.engine != Engine::simt) {
-      require(check_compiled_for_sm90a<Policy>(device_));
-      require(check_sm90(arguments.x, arguments.parameters.weight));
+      if (!checked_by_head) require(check_compiled_for_sm90a<Policy>(device_));
+      if constexpr (spec.product == Product::plain) {
+        require(check_sm90(arguments.x, arguments.parameters.weight));
+      }
     }
-    layout_ =
-        HeadWorkspace::of(spec, dtype_of<U>, mode, arguments.output, arguments.x.rows, arguments.y.columns);
+    layout_ = HeadWorkspace::of(spec, dtype_of<U>, mode, arguments.output, arguments.x.rows,
+                                arguments.x.columns, arguments.y.columns);
     require(check_workspace(workspace, layout_.bytes));
     if (layout_.bytes > 0) require(check_device_pointer("workspace", workspace.data, device_));
     workspace_ = static_cast<unsigned char*>(workspace.data);
@@ -150,7 +162,7 @@ class HeadLaunch {
         return;
       }
     }
-    if constexpr (spec.engine != Engine::simt && std::is_same_v<T, U>) {
+    if constexpr (spec.engine != Engine::simt && sizeof(U) == 2) {
       if (HeadWorkspace::keeps_codes(spec, dtype_of<U>, mode_, arguments_.output, arguments_.y.columns)) {
         sm90().softmax(arguments_.y, at<RowPartial>(layout_.partials));
         return;
@@ -181,7 +193,7 @@ class HeadLaunch {
     const auto splits = static_cast<int>(HeadWorkspace::moment_splits(spec, arguments_.y.rows));
     auto* parts = at<Moments<Sum>>(layout_.parts);
     if constexpr (spec.engine == Engine::wgmma) {
-      if constexpr (std::is_same_v<T, U>) {
+      if constexpr (std::is_same_v<T, U> && spec.product == Product::plain) {
         if (arguments_.output == Output::softmax &&
             sm90().softmax_training(arguments_.y, at<RowPartial>(layout_.partials), parts,
                                     at<unsigned>(layout_.meetings), update)) {
@@ -213,10 +225,22 @@ class HeadLaunch {
   }
 
  private:
+  /// The Hopper engine on x, which it prepares first where the product asks for that.
   auto sm90() const {
-    using Launches = std::conditional_t<spec.engine == Engine::wgmma_transposed,
-                                        LinearSoftmaxClusterSm90<Policy, T>, LinearSoftmaxSm90<Policy, T>>;
-    return Launches(arguments_.x, arguments_.parameters, stream_);
+    const Parameters<T>& parameters = arguments_.parameters;
+    if constexpr (spec.engine == Engine::wgmma_transposed) {
+      return LinearSoftmaxClusterSm90<Policy, T>(arguments_.x, parameters, stream_);
+    } else if constexpr (spec.product == Product::plain) {
+      return LinearSoftmaxSm90<Policy, T>(arguments_.x, parameters.weight, parameters, device_, stream_);
+    } else if constexpr (spec.dtype == Dtype::e4m3) {
+      return LinearSoftmaxSm90<Policy, T>(x_, weight_, parameters, device_, stream_);
+    } else {
+      const PreparedMatrix x =
+          PreparedLayout{spec.product, arguments_.x.rows, arguments_.x.columns}.at(workspace_ + layout_.x);
+      const LinearSoftmaxSm90<Policy, T> linear(x, weight_, parameters, device_, stream_);
+      prepare_operand<spec.product>(arguments_.x, x, weight_.infinite, stream_);
+      return linear;
+    }
   }
 
   void linear_simt() {
@@ -251,6 +275,7 @@ class HeadLaunch {
   Mode mode_;
   cudaStream_t stream_;
   Device device_;
+  PreparedMatrix weight_, x_;
   HeadWorkspace layout_;
   unsigned char* workspace_ = nullptr;
   Matrix<Sum> logits_;
@@ -258,25 +283,124 @@ class HeadLaunch {
 
 }  // namespace detail
 
-/// The head in eval mode (running statistics) with an explicit policy, one or two kernels.
+/// The head in eval mode (running statistics) with an explicit policy of Product::plain, one or two kernels.
 ///
 /// The workspace holds HeadWorkspace::of(...).bytes on the device: nothing when y has the accumulator's
 /// dtype. A wgmma policy asks for x and a weight that TMA can read (check_sm90). Queued on `stream`: no
 /// synchronisation, no allocation, capturable; parameters are read when the kernels run. Deterministic; a
 /// row's bits do not depend on its batch. Throws Error before anything is launched.
 template <class Policy, class T, HeadOutputOf<T> U>
-void linear_batch_norm_softmax(const HeadArguments<T, U>& arguments, const Workspace& workspace,
-                               cudaStream_t stream) {
-  detail::HeadLaunch<Policy, T, U>(arguments, Mode::eval, workspace, stream).eval();
+requires(Policy::spec.product ==
+         Product::plain) void linear_batch_norm_softmax(const HeadArguments<T, U>& arguments,
+                                                        const Workspace& workspace, cudaStream_t stream) {
+  require(check(arguments, Mode::eval));
+  detail::HeadLaunch<Policy, T, U>(arguments, Mode::eval, workspace, Device::current(stream), stream).eval();
 }
 
 /// The same in training mode: normalises with the mean and biased variance of this batch (at least 2 rows)
 /// and updates `running` on the device. Four kernels.
 template <class Policy, class T, HeadOutputOf<T> U>
-void linear_batch_norm_softmax_training(const HeadArguments<T, U>& arguments,
+requires(Policy::spec.product ==
+         Product::plain) void linear_batch_norm_softmax_training(const HeadArguments<T, U>& arguments,
+                                                                 const RunningStatistics& running,
+                                                                 const Workspace& workspace,
+                                                                 cudaStream_t stream) {
+  require(check(arguments, Mode::training));
+  detail::HeadLaunch<Policy, T, U>(arguments, Mode::training, workspace, Device::current(stream), stream)
+      .training(running);
+}
+
+/// Both with a policy of another product, whose weight has been prepared: PreparedWeight::of<product>(weight,
+/// ...) of parameters.weight, brought up to date when its elements changed. x is prepared in the workspace,
+/// by one kernel more.
+template <class Policy, class T, HeadOutputOf<T> U>
+requires(Policy::spec.product !=
+         Product::plain) void linear_batch_norm_softmax(const HeadArguments<T, U>& arguments,
+                                                        const PreparedWeight& weight,
+                                                        const Workspace& workspace, cudaStream_t stream) {
+  require(check(arguments, Mode::eval));
+  detail::HeadLaunch<Policy, T, U>(arguments, Mode::eval, workspace, Device::current(stream), stream, false,
+                                   weight.view())
+      .eval();
+}
+template <class Policy, class T, HeadOutputOf<T> U>
+requires(Policy::spec.product != Product::plain) void linear_batch_norm_softmax_training(
+    const HeadArguments<T, U>& arguments, const PreparedWeight& weight, const RunningStatistics& running,
+    const Workspace& workspace, cudaStream_t stream) {
+  require(check(arguments, Mode::training));
+  detail::HeadLaunch<Policy, T, U>(arguments, Mode::training, workspace, Device::current(stream), stream,
+                                   false, weight.view())
+      .training(running);
+}
+
+/// e4m3 operands that are there already: x ~ x_scale[m] * head.x[m, k] and likewise the weight, each scale a
+/// vector of float on the device with one element a row. Rows of both start at multiples of 16 bytes.
+template <class U>
+struct QuantisedArguments {
+  HeadArguments<__nv_fp8_e4m3, U> head = {};  ///< y is bfloat16 or float
+  ConstVector x_scale = {};                   ///< (batch)
+  ConstVector weight_scale = {};              ///< (out_features)
+};
+
+template <class U>
+Reason check(const QuantisedArguments<U>& arguments, Mode mode) {
+  const auto& [head, x_scale, weight_scale] = arguments;
+  if (Reason reason = check(head, mode)) return reason;
+  if (Reason reason = check_vector("x_scale", x_scale, false, {head.x.rows})) return reason;
+  if (Reason reason = check_vector("weight_scale", weight_scale, false, {head.parameters.weight.rows})) {
+    return reason;
+  }
+  for (const auto& [vector, name] :
+       {std::pair(x_scale, "x_scale"), std::pair(weight_scale, "weight_scale")}) {
+    if (vector.dtype != Dtype::f32) {
+      return Error(std::string(name) + ".dtype", std::string(masthead::name(vector.dtype)), "must be f32");
+    }
+  }
+  if (Reason reason = check_rows_aligned("x", head.x)) return reason;
+  return check_rows_aligned("weight", head.parameters.weight);
+}
+
+namespace detail {
+
+template <class Policy, class U>
+HeadLaunch<Policy, __nv_fp8_e4m3, U> quantised_launch(const QuantisedArguments<U>& arguments, Mode mode,
+                                                      const Workspace& workspace, cudaStream_t stream) {
+  require(check(arguments, mode));
+  const Device device = Device::current(stream);
+  require(check_device_pointer("x_scale", arguments.x_scale.data, device));
+  require(check_device_pointer("weight_scale", arguments.weight_scale.data, device));
+  const auto view = [](const Matrix<const __nv_fp8_e4m3>& m, const ConstVector& scale) {
+    return PreparedMatrix{.data = m.data,
+                          .scale = scale.data,
+                          .rows = m.rows,
+                          .columns = m.columns,
+                          .row_stride = m.row_stride,
+                          .part_stride = m.row_stride};
+  };
+  return {arguments.head,
+          mode,
+          workspace,
+          device,
+          stream,
+          false,
+          view(arguments.head.parameters.weight, arguments.weight_scale),
+          view(arguments.head.x, arguments.x_scale)};
+}
+
+}  // namespace detail
+
+/// The head on ready e4m3 operands, with a policy of Dtype::e4m3 and Product::e4m3; else as above. Workspace:
+/// HeadWorkspace::of(Policy::spec, ...).bytes.
+template <class Policy, class U>
+void linear_batch_norm_softmax(const QuantisedArguments<U>& arguments, const Workspace& workspace,
+                               cudaStream_t stream) {
+  detail::quantised_launch<Policy>(arguments, Mode::eval, workspace, stream).eval();
+}
+template <class Policy, class U>
+void linear_batch_norm_softmax_training(const QuantisedArguments<U>& arguments,
                                         const RunningStatistics& running, const Workspace& workspace,
                                         cudaStream_t stream) {
-  detail::HeadLaunch<Policy, T, U>(arguments, Mode::training, workspace, stream).training(running);
+  detail::quantised_launch<Policy>(arguments, Mode::training, workspace, stream).training(running);
 }
 
 }  // namespace masthead::inline v0

@@ -17,9 +17,11 @@ namespace masthead::inline v0 {
 
 /// Which instructions multiply.
 enum class Engine : std::uint8_t {
-  simt,              ///< fused multiply-add on the CUDA cores: every dtype, every architecture from sm_75
-  wgmma,             ///< tensor cores of sm_90, in code compiled for sm_90a, fed by TMA: bf16 and f16
-  wgmma_transposed,  ///< the same with the weight as the first operand: for few features or few rows
+  simt,   ///< fused multiply-add on the CUDA cores: every dtype, every architecture from sm_75
+  wgmma,  ///< tensor cores of sm_90, in code compiled for sm_90a, fed by TMA: bf16, f16, and the products of
+          ///< parts
+  wgmma_transposed,  ///< the same with the weight as the first operand, bf16 and f16: for few features or few
+                     ///< rows
 };
 
 constexpr std::string_view name(Engine engine) {
@@ -36,12 +38,15 @@ struct PolicySpec {
   int stages = 3;     ///< slices of k in flight in shared memory
   Engine engine = Engine::simt;
   int cluster_m = 1;  ///< blocks of a cluster, stacked along the batch, that share their loads of the weight
+  Product product = Product::plain;
 
   friend constexpr bool operator==(const PolicySpec&, const PolicySpec&) = default;
 
   constexpr int element_bytes() const { return static_cast<int>(size_of(dtype)); }
   constexpr int accumulator_bytes() const { return static_cast<int>(size_of(accumulator_dtype(dtype))); }
-  constexpr int row_bytes() const { return tile.k * element_bytes(); }
+  constexpr int row_bytes() const {
+    return tile.k * (engine == Engine::wgmma ? sm90().element_bytes() : element_bytes());
+  }
   constexpr int vectors_per_row() const { return row_bytes() / 16; }
   constexpr int stage_bytes() const { return (tile.m + tile.n) * simt_row_pitch_bytes(row_bytes()); }
   constexpr int shared_bytes() const {
@@ -49,7 +54,7 @@ struct PolicySpec {
     return engine == Engine::wgmma ? sm90().shared_bytes() : stages * stage_bytes();
   }
   constexpr SimtLayout layout() const { return SimtLayout::of(tile.m, tile.n, block_threads / 32); }
-  MASTHEAD_HOST_DEVICE constexpr Sm90Layout sm90() const { return {dtype, tile, stages, cluster_m}; }
+  MASTHEAD_HOST_DEVICE constexpr Sm90Layout sm90() const { return {dtype, tile, stages, cluster_m, product}; }
   MASTHEAD_HOST_DEVICE constexpr Sm90TransposedLayout sm90_transposed() const {
     return {dtype, tile, stages};
   }
@@ -57,12 +62,13 @@ struct PolicySpec {
   friend std::ostream& operator<<(std::ostream& out, const PolicySpec& p) {
     out << name(p.engine) << '_' << p.dtype << '_' << p.tile.m << 'x' << p.tile.n << 'x' << p.tile.k << "_t"
         << p.block_threads << "_s" << p.stages;
-    return p.cluster_m == 1 ? out : out << "_c" << p.cluster_m;
+    if (p.cluster_m != 1) out << "_c" << p.cluster_m;
+    return p.product == Product::plain ? out : out << '_' << name(p.product);
   }
 };
 
-/// The name of a policy in tests, benchmarks and errors, e.g. "simt_f32_128x128x16_t256_s3" or
-/// "wgmma_bf16_128x256x64_t384_s3_c2".
+/// The name of a policy in tests, benchmarks and errors, e.g. "simt_f32_128x128x16_t256_s3",
+/// "wgmma_bf16_128x256x64_t384_s3_c2" or "wgmma_f32_128x128x64_t384_s3_c2_f16x3".
 inline std::string to_string(const PolicySpec& policy) {
   std::ostringstream out;
   out << policy;
@@ -108,7 +114,14 @@ constexpr bool blocks_stand_alone(const PolicySpec& p) {
 
 // The wgmma engines'.
 constexpr bool dtype_has_wgmma(const PolicySpec& p) {
-  return p.engine == Engine::simt || p.dtype == Dtype::bf16 || p.dtype == Dtype::f16;
+  return p.engine == Engine::simt || p.product != Product::plain || p.dtype == Dtype::bf16 ||
+         p.dtype == Dtype::f16;
+}
+constexpr bool product_takes_dtype(const PolicySpec& p) {
+  if (p.product == Product::plain) return p.dtype != Dtype::e4m3;
+  if (p.engine != Engine::wgmma) return false;
+  return p.product == Product::f16x3 ? p.dtype == Dtype::f32
+                                     : p.dtype == Dtype::bf16 || p.dtype == Dtype::e4m3;
 }
 constexpr bool tile_is_one_or_two_warpgroups(const PolicySpec& p) {
   return p.engine != Engine::wgmma || p.tile.m == 64 || p.tile.m == 128;
@@ -118,6 +131,9 @@ constexpr bool block_has_a_producer(const PolicySpec& p) {
 }
 constexpr bool tile_n_has_instruction(const PolicySpec& p) {
   return p.engine != Engine::wgmma || p.tile.n == 128 || p.tile.n == 256;
+}
+constexpr bool chunks_fit_registers(const PolicySpec& p) {
+  return p.product != Product::f16x3 || p.tile.n == 128;
 }
 constexpr bool row_is_one_swizzled_row(const PolicySpec& p) {
   return p.engine == Engine::simt || p.row_bytes() == swizzle_row_bytes;
@@ -140,9 +156,10 @@ constexpr bool all(const PolicySpec& p) {
   return block_is_whole_warps(p) && tile_is_positive(p) && stages_in_range(p) &&
          stages_fit_shared_memory(p) && row_is_free_of_bank_conflicts(p) && tile_splits_over_warps(p) &&
          tile_copies_evenly(p) && accumulators_fit_registers(p) && blocks_stand_alone(p) &&
-         dtype_has_wgmma(p) && tile_is_one_or_two_warpgroups(p) && block_has_a_producer(p) &&
-         tile_n_has_instruction(p) && row_is_one_swizzled_row(p) && cluster_splits_weight(p) &&
-         tile_is_transposed(p) && block_has_a_producer_warp(p);
+         product_takes_dtype(p) && dtype_has_wgmma(p) && chunks_fit_registers(p) &&
+         tile_is_one_or_two_warpgroups(p) && block_has_a_producer(p) && tile_n_has_instruction(p) &&
+         row_is_one_swizzled_row(p) && cluster_splits_weight(p) && tile_is_transposed(p) &&
+         block_has_a_producer_warp(p);
 }
 
 }  // namespace constraint
@@ -153,9 +170,9 @@ constexpr bool all(const PolicySpec& p) {
 ///     using MyPolicy = Policy<Dtype::f32, Tile{.m = 128, .n = 128, .k = 16}, 256>;
 ///     using MyHopperPolicy = Policy<Dtype::bf16, Tile{.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma>;
 template <Dtype dtype, Tile tile, int block_threads, int stages = 3, Engine engine = Engine::simt,
-          int cluster_m = engine == Engine::wgmma ? 2 : 1>
+          int cluster_m = engine == Engine::wgmma ? 2 : 1, Product product = Product::plain>
 struct Policy {
-  static constexpr PolicySpec spec{dtype, tile, block_threads, stages, engine, cluster_m};
+  static constexpr PolicySpec spec{dtype, tile, block_threads, stages, engine, cluster_m, product};
 
   static_assert(constraint::block_is_whole_warps(spec),
                 "masthead::Policy: block_threads must be a multiple of 32 between 32 and 1024");
@@ -181,7 +198,14 @@ struct Policy {
   static_assert(constraint::stages_fit_shared_memory(spec),
                 "masthead::Policy: the stages must fit in 227 KB of shared memory");
   static_assert(constraint::blocks_stand_alone(spec), "masthead::Policy: cluster_m must be 1 without wgmma");
+  static_assert(constraint::product_takes_dtype(spec),
+                "masthead::Policy: Product::f16x3 multiplies f32 and Product::e4m3 bf16 or e4m3, both with "
+                "wgmma; Product::plain multiplies every dtype but e4m3");
   static_assert(constraint::dtype_has_wgmma(spec), "masthead::Policy: wgmma multiplies bf16 and f16");
+  static_assert(
+      constraint::chunks_fit_registers(spec),
+      "masthead::Policy: tile.n must be 128 with Product::f16x3, whose sums and two chunks share the "
+      "registers");
   static_assert(constraint::tile_is_one_or_two_warpgroups(spec),
                 "masthead::Policy: tile.m must be 64 or 128 with wgmma, one or two consumer warpgroups");
   static_assert(
@@ -204,7 +228,8 @@ struct Policy {
 
 /// `Policy` from a value, for code that computes one.
 template <PolicySpec spec>
-using PolicyFor = Policy<spec.dtype, spec.tile, spec.block_threads, spec.stages, spec.engine, spec.cluster_m>;
+using PolicyFor =
+    Policy<spec.dtype, spec.tile, spec.block_threads, spec.stages, spec.engine, spec.cluster_m, spec.product>;
 
 /// Shared memory a block can have at most on an architecture (CUDA Programming Guide, "Compute
 /// Capabilities").
@@ -270,9 +295,28 @@ constexpr ShippedWgmmaPolicies shipped_wgmma_policies(Dtype dtype) {
           {dtype, {.m = 128, .n = 128, .k = 64}, 288, 6, Engine::wgmma_transposed, 1}};
 }
 
+/// The policies of a head whose operands are brought into a form of their own. Tiles of either height give
+/// the same bits.
+struct ShippedProductPolicies {
+  PolicySpec tall;
+  PolicySpec low;  ///< for a batch of up to `low_batch`
+  static constexpr std::int64_t low_batch = 64;
+};
+
+/// `product` is f16x3 (of f32) or e4m3 (of bf16, or of e4m3 itself).
+constexpr ShippedProductPolicies shipped_product_policies(Product product, Dtype dtype) {
+  if (product == Product::f16x3) {
+    return {{dtype, {.m = 128, .n = 128, .k = 64}, 384, 3, Engine::wgmma, 2, product},
+            {dtype, {.m = 64, .n = 128, .k = 64}, 256, 4, Engine::wgmma, 1, product}};
+  }
+  return {{dtype, {.m = 128, .n = 256, .k = 128}, 384, 3, Engine::wgmma, 2, product},
+          {dtype, {.m = 64, .n = 256, .k = 128}, 256, 4, Engine::wgmma, 1, product}};
+}
+
 /// The policy `Head` runs (batch, in_features) -> out_features with on `architecture` (10 * major + minor).
-/// `wgmma`: whether the code is compiled for sm_90a, and x and the weight have addresses and row strides that
-/// are multiples of 16 bytes. `training`: in training mode, where the wgmma engine takes column statistics.
+/// `wgmma`: whether the code is compiled for sm_90a, and (bf16 and fp16) x and the weight have addresses and
+/// row strides that are multiples of 16 bytes. `training`: in training mode, where the wgmma engine takes
+/// column statistics. fp8 has no other engine: its policy is the same everywhere.
 ///
 /// Engines round differently, so the engine depends on everything but the batch, and so does the way a wgmma
 /// engine gets from logits to softmax: exactly in one cluster, or by codes relative to references of parts of
@@ -281,6 +325,11 @@ constexpr ShippedWgmmaPolicies shipped_wgmma_policies(Dtype dtype) {
 constexpr PolicySpec select_policy(Precision precision, int architecture, std::int64_t batch,
                                    std::int64_t in_features, std::int64_t out_features, bool wgmma = true,
                                    bool training = false) {
+  const Product product = product_of(precision);
+  if (precision == Precision::fp8 || (wgmma && product != Product::plain && architecture == 90)) {
+    const ShippedProductPolicies shipped = shipped_product_policies(product, operand_dtype(precision));
+    return batch <= shipped.low_batch ? shipped.low : shipped.tall;
+  }
   if (wgmma && has_wgmma(precision) && architecture == 90 && in_features % 8 == 0) {
     const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(operand_dtype(precision));
     // What depends on the batch gives the same bits.

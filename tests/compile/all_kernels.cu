@@ -65,4 +65,24 @@ template void Head<Precision::bf16>::forward_training(const Matrix<const __nv_bf
                                                       const Matrix<float>&, const RunningStatistics&,
                                                       const Workspace&, cudaStream_t, Output) const;
 
+template void Head<Precision::fp8>::forward(const Matrix<const __nv_bfloat16>&, const Matrix<__nv_bfloat16>&,
+                                            const Workspace&, cudaStream_t, Output) const;
+template void Head<Precision::fp8>::forward_training(const Matrix<const __nv_bfloat16>&,
+                                                     const Matrix<__nv_bfloat16>&, const RunningStatistics&,
+                                                     const Workspace&, cudaStream_t, Output) const;
+template void Head<Precision::fp8>::forward(const Matrix<const __nv_bfloat16>&, const Matrix<float>&,
+                                            const Workspace&, cudaStream_t, Output) const;
+template void Head<Precision::fp8>::forward_training(const Matrix<const __nv_bfloat16>&, const Matrix<float>&,
+                                                     const RunningStatistics&, const Workspace&, cudaStream_t,
+                                                     Output) const;
+
+using ReadyPolicy = PolicyFor<shipped_product_policies(Product::e4m3, Dtype::e4m3).tall>;
+template void linear_batch_norm_softmax<ReadyPolicy>(const QuantisedArguments<__nv_bfloat16>&,
+                                                     const Workspace&, cudaStream_t);
+template void linear_batch_norm_softmax<ReadyPolicy>(const QuantisedArguments<float>&, const Workspace&,
+                                                     cudaStream_t);
+template void linear_batch_norm_softmax_training<ReadyPolicy>(const QuantisedArguments<__nv_bfloat16>&,
+                                                              const RunningStatistics&, const Workspace&,
+                                                              cudaStream_t);
+
 }  // namespace masthead::inline v0

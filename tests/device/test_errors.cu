@@ -274,8 +274,10 @@ TEST_SUITE("device errors") {
     const Head<Precision::fp16> head(parameters, stream);
     for (const Mode mode : {Mode::eval, Mode::training}) {
       CAPTURE(name(mode));
-      const std::int64_t bytes = head.workspace_bytes(n, mode);
+      const std::int64_t bytes =
+          HeadWorkspace::of(head.policy(n), Dtype::f16, mode, Output::softmax, n, 1, n).bytes;
       REQUIRE(bytes > std::int64_t{1} << 40);
+      REQUIRE(bytes <= head.workspace_bytes(n, mode));
       refused(
           [&] {
             if (mode == Mode::eval) {

@@ -10,6 +10,8 @@ TEST_SUITE("host policy") {
 
   constexpr PolicySpec good_wgmma{Dtype::bf16, {.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma, 2};
 
+  constexpr PolicySpec good_product = shipped_product_policies(Product::f16x3, Dtype::f32).tall;
+
   constexpr PolicySpec with(void (*change)(PolicySpec&), PolicySpec spec = good) {
     change(spec);
     return spec;
@@ -129,6 +131,39 @@ TEST_SUITE("host policy") {
     }
   }
 
+  TEST_CASE("each predicate on products rejects what it names, and all() with it") {
+    struct Case {
+      bool (*predicate)(const PolicySpec&);
+      void (*change)(PolicySpec&);
+    };
+    using namespace constraint;
+    const Case cases[] = {
+        {product_takes_dtype, [](PolicySpec& p) { p.dtype = Dtype::bf16; }},
+        {product_takes_dtype, [](PolicySpec& p) { p.dtype = Dtype::f64; }},
+        {product_takes_dtype, [](PolicySpec& p) { p.product = Product::e4m3; }},
+        {product_takes_dtype, [](PolicySpec& p) { p.engine = Engine::simt; }},
+        {product_takes_dtype, [](PolicySpec& p) { p.dtype = Dtype::e4m3, p.product = Product::plain; }},
+        {chunks_fit_registers, [](PolicySpec& p) { p.tile.n = 256, p.stages = 2; }},
+        {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 32; }},
+        {stages_fit_shared_memory, [](PolicySpec& p) { p.stages = 4; }},
+    };
+    CHECK(all(good_product));
+    for (const Case& c : cases) {
+      const PolicySpec bad = with(c.change, good_product);
+      CAPTURE(to_string(bad));
+      CHECK(c.predicate(good_product));
+      CHECK_FALSE(c.predicate(bad));
+      CHECK_FALSE(all(bad));
+    }
+    for (const PolicySpec& spec : {shipped_product_policies(Product::f16x3, Dtype::f32).low,
+                                   shipped_product_policies(Product::e4m3, Dtype::bf16).tall,
+                                   shipped_product_policies(Product::e4m3, Dtype::bf16).low,
+                                   shipped_product_policies(Product::e4m3, Dtype::e4m3).tall}) {
+      CAPTURE(to_string(spec));
+      CHECK(all(spec));
+    }
+  }
+
   TEST_CASE("predicates accept their limits") {
     CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 32; })));
     CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 1024; })));
@@ -144,7 +179,11 @@ TEST_SUITE("host policy") {
     CHECK(to_string(good) == "simt_f32_128x128x16_t256_s3");
     CHECK(to_string(PolicySpec{Dtype::bf16, {32, 64, 32}, 128, 4}) == "simt_bf16_32x64x32_t128_s4");
     CHECK(to_string(good_wgmma) == "wgmma_bf16_128x256x64_t384_s3_c2");
+    CHECK(to_string(good_product) == "wgmma_f32_128x128x64_t384_s3_c2_f16x3");
     CHECK(name(Precision::fp32_ieee) == "fp32_ieee");
+    CHECK(name(Precision::fp8) == "fp8");
+    CHECK(name(Dtype::e4m3) == "e4m3");
+    CHECK(name(Product::f16x3) == "f16x3");
     CHECK(name(Dtype::f16) == "f16");
     CHECK(name(Output::log_softmax) == "log_softmax");
     CHECK(name(Mode::training) == "training");
@@ -160,11 +199,13 @@ TEST_SUITE("host policy") {
   }
 
   TEST_CASE("select_policy: large tiles for large problems, on every architecture, at compile time") {
-    static_assert(select_policy(Precision::fp32, 90, 1024, 8192, 8192) == shipped_policies(Dtype::f32).wide);
+    static_assert(select_policy(Precision::fp32_ieee, 90, 1024, 8192, 8192) ==
+                  shipped_policies(Dtype::f32).wide);
     static_assert(select_policy(Precision::fp32, 80, 1024, 8192, 8192) == shipped_policies(Dtype::f32).wide);
     static_assert(select_policy(Precision::fp32, 75, 1024, 8192, 8192) == shipped_policies(Dtype::f32).large);
     static_assert(select_policy(Precision::fp32, 89, 1024, 8192, 8192) == shipped_policies(Dtype::f32).large);
-    static_assert(select_policy(Precision::fp32, 90, 256, 8192, 8192) == shipped_policies(Dtype::f32).large);
+    static_assert(select_policy(Precision::fp32_ieee, 90, 256, 8192, 8192) ==
+                  shipped_policies(Dtype::f32).large);
     static_assert(select_policy(Precision::fp64, 80, 1024, 8192, 8192) == shipped_policies(Dtype::f64).large);
     static_assert(select_policy(Precision::bf16, 75, 1, 8192, 8192) == shipped_policies(Dtype::bf16).small);
     for (const int architecture : {75, 80, 86, 89, 90, 100, 120}) {
@@ -173,10 +214,11 @@ TEST_SUITE("host policy") {
             shared_bytes_per_block(architecture));
       CHECK(select_policy(Precision::fp16, architecture, 1024, 8192, 8192).dtype == Dtype::f16);
       // A tile of 128 rows for a batch of 64 would be half empty.
-      CHECK(select_policy(Precision::fp32, architecture, 64, 4096, 128256) ==
+      CHECK(select_policy(Precision::fp32_ieee, architecture, 64, 4096, 128256) ==
             shipped_policies(Dtype::f32).small);
       // One large tile leaves all other multiprocessors idle.
-      CHECK(select_policy(Precision::fp32, architecture, 128, 64, 128) == shipped_policies(Dtype::f32).small);
+      CHECK(select_policy(Precision::fp32_ieee, architecture, 128, 64, 128) ==
+            shipped_policies(Dtype::f32).small);
     }
   }
 
@@ -216,15 +258,33 @@ TEST_SUITE("host policy") {
         }
       }
     }
-    for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::fp32_ieee}) {
+    for (const Precision precision : {Precision::fp64, Precision::fp32_ieee}) {
       CHECK(select_policy(precision, 90, 1024, 8192, 8192).engine == Engine::simt);
+    }
+  }
+
+  TEST_CASE("select_policy: products of parts on sm_90, whatever the sizes") {
+    const ShippedProductPolicies f16x3 = shipped_product_policies(Product::f16x3, Dtype::f32);
+    const ShippedProductPolicies e4m3 = shipped_product_policies(Product::e4m3, Dtype::bf16);
+    for (const std::int64_t features : {1, 5, 8192, 128256}) {
+      CHECK(select_policy(Precision::fp32, 90, 1024, features, features) == f16x3.tall);
+      CHECK(select_policy(Precision::fp32, 90, 65, features, 7) == f16x3.tall);
+      CHECK(select_policy(Precision::fp32, 90, 64, features, 7) == f16x3.low);
+      CHECK(select_policy(Precision::fp8, 90, 1024, features, 7) == e4m3.tall);
+      CHECK(select_policy(Precision::fp8, 80, 1, features, 7, false) == e4m3.low);
+      for (const int architecture : {75, 80, 100}) {
+        CHECK(select_policy(Precision::fp32, architecture, 1024, features, 7) ==
+              select_policy(Precision::fp32_ieee, architecture, 1024, features, 7));
+      }
+      CHECK(select_policy(Precision::fp32, 90, 1024, features, 7, false) ==
+            select_policy(Precision::fp32_ieee, 90, 1024, features, 7));
     }
   }
 
   TEST_CASE("select_policy does not overflow") {
     constexpr std::int64_t huge = std::int64_t{1} << 62;
-    CHECK(select_policy(Precision::fp32, 90, huge, 1, 1) == shipped_policies(Dtype::f32).wide);
-    CHECK(select_policy(Precision::fp32, 90, 1, huge, huge) == shipped_policies(Dtype::f32).small);
+    CHECK(select_policy(Precision::fp32_ieee, 90, huge, 1, 1) == shipped_policies(Dtype::f32).wide);
+    CHECK(select_policy(Precision::fp32_ieee, 90, 1, huge, huge) == shipped_policies(Dtype::f32).small);
   }
 
   TEST_CASE("precisions have the dtypes the documentation lists") {
@@ -233,9 +293,13 @@ TEST_SUITE("host policy") {
     CHECK(operand_dtype(Precision::fp32_ieee) == Dtype::f32);
     CHECK(operand_dtype(Precision::fp16) == Dtype::f16);
     CHECK(operand_dtype(Precision::bf16) == Dtype::bf16);
+    CHECK(operand_dtype(Precision::fp8) == Dtype::bf16);
+    CHECK(product_of(Precision::fp8) == Product::e4m3);
+    CHECK(product_of(Precision::fp32) == Product::f16x3);
+    CHECK(product_of(Precision::fp32_ieee) == Product::plain);
     CHECK(accumulator_dtype(Dtype::bf16) == Dtype::f32);
     CHECK(accumulator_dtype(Dtype::f64) == Dtype::f64);
     static_assert(std::is_same_v<HostElement<Dtype::bf16>, BFloat16>);
-    static_assert(sizeof(Half) == 2 && sizeof(BFloat16) == 2);
+    static_assert(sizeof(Half) == 2 && sizeof(BFloat16) == 2 && sizeof(E4M3) == 1);
   }
 }

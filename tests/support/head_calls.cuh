@@ -160,7 +160,7 @@ void test_graph() {
   HeadCase c{.shape = {batch, 64, features}, .scale = {2}, .seed = 15};
   DeviceProblem<T> problem(c);
   const Stream stream;
-  const Head<precision> head(problem.parameters(), stream);
+  Head<precision> head(problem.parameters(), stream);
   const DeviceRunning running(running_start(features, Dtype::f32), Dtype::f32);
   const DeviceWorkspace workspace(head.workspace_bytes(batch)),
       training_workspace(head.workspace_bytes(batch, Mode::training));
@@ -169,6 +169,7 @@ void test_graph() {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
   succeed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  head.update(stream);  // for heads that multiply a prepared copy of the weight
   head.forward(problem.x.view(), y.view(), workspace.view(), stream);
   head.forward(problem.x.view(), y_allocated.view(), stream);
   head.forward_training(problem.x.view(), y_training.view(), running.view(std::nullopt),

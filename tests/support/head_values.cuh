@@ -323,11 +323,20 @@ void test_policies() {
         CAPTURE(name(mode));
         DeviceMatrix<T> y(shape.batch, shape.out_features);
         const masthead::HeadArguments<T, T> arguments{problem.x.view(), problem.parameters(), y.view()};
-        const DeviceWorkspace workspace(masthead::HeadWorkspace::of(masthead::dtype_of<T>,
-                                                                    masthead::dtype_of<T>, mode, shape.batch,
-                                                                    shape.out_features)
+        const DeviceWorkspace workspace(masthead::HeadWorkspace::of(Policy::spec, masthead::dtype_of<T>, mode,
+                                                                    Output::softmax, shape.batch,
+                                                                    shape.in_features, shape.out_features)
                                             .bytes);
-        if (mode == Mode::eval) {
+        if constexpr (Policy::spec.product != masthead::Product::plain) {
+          const auto weight = masthead::PreparedWeight::of<Policy::spec.product>(
+              problem.parameters().weight, masthead::Device::current(stream), stream);
+          if (mode == Mode::eval) {
+            masthead::linear_batch_norm_softmax<Policy>(arguments, weight, workspace.view(), stream);
+          } else {
+            masthead::linear_batch_norm_softmax_training<Policy>(arguments, weight, {}, workspace.view(),
+                                                                 stream);
+          }
+        } else if (mode == Mode::eval) {
           masthead::linear_batch_norm_softmax<Policy>(arguments, workspace.view(), stream);
         } else {
           masthead::linear_batch_norm_softmax_training<Policy>(arguments, {}, workspace.view(), stream);
@@ -346,6 +355,13 @@ void test_policies() {
       run.template operator()<masthead::PolicyFor<shipped.small>>();
       run.template operator()<masthead::PolicyFor<shipped.large>>();
       run.template operator()<masthead::PolicyFor<shipped.wide>>();
+      if constexpr (masthead::product_of(precision) != masthead::Product::plain) {
+        constexpr auto product =
+            masthead::shipped_product_policies(masthead::product_of(precision), operand_dtype(precision));
+        if (!runs_wgmma) continue;
+        run.template operator()<masthead::PolicyFor<product.tall>>();
+        run.template operator()<masthead::PolicyFor<product.low>>();
+      }
       if constexpr (masthead::has_wgmma(precision)) {
         constexpr auto wgmma = masthead::shipped_wgmma_policies(operand_dtype(precision));
         if (!runs_wgmma || shape.in_features % 8 != 0) continue;

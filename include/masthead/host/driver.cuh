@@ -6,14 +6,20 @@
 #include <cuda_runtime.h>
 
 #include <string>
+#include <type_traits>
 
 #include "masthead/checks.hpp"
 
 namespace masthead::inline v0 {
 
-/// Throws Error for a CUDA call that did not succeed; `call` names it with its decisive value.
-inline void require_success(cudaError_t status, const std::string& call) {
-  if (status != cudaSuccess) {
+/// Throws Error for a CUDA call that did not succeed; `call` names it with its decisive value, or is a
+/// function that does: words are not put together for calls that succeed.
+template <class Call>
+void require_success(cudaError_t status, const Call& call) {
+  if (status == cudaSuccess) return;
+  if constexpr (std::is_invocable_v<Call>) {
+    throw Error(call(), cudaGetErrorName(status), cudaGetErrorString(status));
+  } else {
     throw Error(call, cudaGetErrorName(status), cudaGetErrorString(status));
   }
 }
@@ -48,9 +54,12 @@ void allow_shared_bytes(const char* name, void (*kernel)(Params...), int bytes) 
       detail::driver_function<PFN_cuFuncSetAttribute_v9000>("cuFuncSetAttribute", 9000);
   cudaFunction_t function = nullptr;
   require_success(cudaGetFuncBySymbol(&function, reinterpret_cast<const void*>(kernel)),
-                  std::string("cudaGetFuncBySymbol(") + name + ")");
-  require_success(set_attribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes),
-                  std::string(name) + ": cuFuncSetAttribute(shared bytes, " + std::to_string(bytes) + ")");
+                  [&] { return std::string("cudaGetFuncBySymbol(") + name + ")"; });
+  const CUresult set = set_attribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
+  if (set != CUDA_SUCCESS) {
+    require_success(set,
+                    std::string(name) + ": cuFuncSetAttribute(shared bytes, " + std::to_string(bytes) + ")");
+  }
 }
 
 }  // namespace masthead::inline v0

@@ -24,7 +24,7 @@ namespace masthead::inline v0::host {
 /// do not depend on the batch it is in; they do depend on the CPU's instruction set. Everything throws Error,
 /// naming argument, value and rule, before anything is overwritten.
 template <Precision precision>
-class Head {
+requires(precision != Precision::fp8) class Head {
  public:
   using Element = HostElement<operand_dtype(precision)>;
 

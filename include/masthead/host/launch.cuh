@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -10,6 +12,23 @@
 #include "masthead/host/driver.cuh"
 
 namespace masthead::inline v0 {
+
+/// A positive number per device that never changes while the process lives, asked for once by whoever comes
+/// first; two that come at once both ask, and get the same.
+class PerDevice {
+ public:
+  template <class Ask>
+  std::int64_t get(int ordinal, const Ask& ask) {
+    if (ordinal >= static_cast<int>(known_.size())) return ask();
+    std::atomic<std::int64_t>& known = known_[static_cast<std::size_t>(ordinal)];
+    std::int64_t value = known.load(std::memory_order_relaxed);
+    if (value == 0) known.store(value = ask(), std::memory_order_relaxed);
+    return value;
+  }
+
+ private:
+  std::array<std::atomic<std::int64_t>, 64> known_{};
+};
 
 /// What entries need to know of the current device.
 struct Device {
@@ -24,16 +43,19 @@ struct Device {
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     require_success(cudaStreamIsCapturing(stream, &capture), "cudaStreamIsCapturing(stream)");
     device.capturing = capture != cudaStreamCaptureStatusNone;
-    int major = 0, minor = 0;
     require_success(cudaGetDevice(&device.ordinal), "cudaGetDevice()");
-    const auto get = [&](int& value, cudaDeviceAttr attribute) {
+    const auto get = [&](cudaDeviceAttr attribute) {
+      int value = 0;
       require_success(cudaDeviceGetAttribute(&value, attribute, device.ordinal),
-                      "cudaDeviceGetAttribute(" + std::to_string(attribute) + ")");
+                      [&] { return "cudaDeviceGetAttribute(" + std::to_string(attribute) + ")"; });
+      return value;
     };
-    get(major, cudaDevAttrComputeCapabilityMajor);
-    get(minor, cudaDevAttrComputeCapabilityMinor);
-    get(device.max_shared_per_block, cudaDevAttrMaxSharedMemoryPerBlockOptin);
-    device.architecture = 10 * major + minor;
+    static PerDevice architecture, shared;
+    device.architecture = static_cast<int>(architecture.get(device.ordinal, [&] {
+      return 10 * get(cudaDevAttrComputeCapabilityMajor) + get(cudaDevAttrComputeCapabilityMinor);
+    }));
+    device.max_shared_per_block = static_cast<int>(
+        shared.get(device.ordinal, [&] { return get(cudaDevAttrMaxSharedMemoryPerBlockOptin); }));
     if (device.architecture < 75) {
       throw Error("device.architecture", "sm_" + std::to_string(device.architecture),
                   "must be at least sm_75");
@@ -43,18 +65,21 @@ struct Device {
 };
 
 /// Nothing when `pointer` can be dereferenced by kernels on `device`; null is no pointer and passes.
-inline Reason check_device_pointer(const std::string& name, const void* pointer, const Device& device) {
+inline Reason check_device_pointer(const char* argument, const void* pointer, const Device& device) {
   if (pointer == nullptr) return {};
   cudaPointerAttributes attributes{};
-  require_success(cudaPointerGetAttributes(&attributes, pointer), "cudaPointerGetAttributes(" + name + ")");
+  require_success(cudaPointerGetAttributes(&attributes, pointer),
+                  [&] { return std::string("cudaPointerGetAttributes(") + argument + ")"; });
   if (attributes.type == cudaMemoryTypeUnregistered && device.capturing) {
     return {};  // memory that the graph allocates itself has an address, but no attributes yet
   }
+  const auto name = [&] { return std::string(argument); };
   if (attributes.type == cudaMemoryTypeUnregistered || attributes.devicePointer == nullptr) {
-    return Error(name + ".data", detail::address(pointer), "must be device memory, is pageable host memory");
+    return Error(name() + ".data", detail::address(pointer),
+                 "must be device memory, is pageable host memory");
   }
   if (attributes.type == cudaMemoryTypeDevice && attributes.device != device.ordinal) {
-    return Error(name + ".data", "memory of device " + std::to_string(attributes.device),
+    return Error(name() + ".data", "memory of device " + std::to_string(attributes.device),
                  "must be memory of the current device, " + std::to_string(device.ordinal));
   }
   return {};
@@ -115,10 +140,10 @@ void launch(const char* name, void (*kernel)(Params...), const LaunchConfig& con
   launch_config.stream = config.stream;
   launch_config.attrs = attributes;
   launch_config.numAttrs = count;
-  require_success(cudaLaunchKernelEx(&launch_config, kernel, Params(params)...),
-                  std::string(name) + "<<<" + std::to_string(config.blocks) + ", " +
-                      std::to_string(config.block_threads) + ", " + std::to_string(config.shared_bytes) +
-                      ">>>");
+  require_success(cudaLaunchKernelEx(&launch_config, kernel, Params(params)...), [&] {
+    return std::string(name) + "<<<" + std::to_string(config.blocks) + ", " +
+           std::to_string(config.block_threads) + ", " + std::to_string(config.shared_bytes) + ">>>";
+  });
 }
 
 /// A stream-ordered allocation for one call: freed, in stream order, when it leaves the scope.
@@ -128,7 +153,7 @@ class StreamBuffer {
   StreamBuffer(std::int64_t bytes, cudaStream_t stream) : stream_(stream), bytes_(bytes) {
     if (bytes > 0) {
       require_success(cudaMallocAsync(&data_, static_cast<std::size_t>(bytes), stream),
-                      "cudaMallocAsync(" + std::to_string(bytes) + " bytes)");
+                      [&] { return "cudaMallocAsync(" + std::to_string(bytes) + " bytes)"; });
     }
   }
   StreamBuffer(const StreamBuffer&) = delete;

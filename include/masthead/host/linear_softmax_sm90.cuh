@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "masthead/host/linear_softmax_cluster_sm90.cuh"
 #include "masthead/kernel/finalise_sm90.cuh"
@@ -30,15 +31,8 @@ Reason check_compiled_for_sm90a(const Device& device) {
   // A property of the code, the same on every sm_90: asked for once.
   static const std::size_t static_shared_bytes = [] {
     cudaFuncAttributes attributes{};
-    if constexpr (Policy::spec.engine == Engine::wgmma) {
-      require_success(
-          cudaFuncGetAttributes(&attributes, linear_softmax_sm90_kernel<Policy, float, Mode::eval>),
-          "cudaFuncGetAttributes(linear_softmax_sm90)");
-    } else {
-      require_success(cudaFuncGetAttributes(
-                          &attributes, linear_softmax_cluster_sm90_kernel<Policy, ClusterEnd::logits, float>),
-                      "cudaFuncGetAttributes(linear_softmax_cluster_sm90)");
-    }
+    require_success(cudaFuncGetAttributes(&attributes, sm90a_probe_kernel<>),
+                    "cudaFuncGetAttributes(sm90a_probe_kernel)");
     return attributes.sharedSizeBytes;
   }();
   if (static_shared_bytes != 0) {
@@ -67,11 +61,16 @@ constexpr std::int64_t moment_splits_sm90(const PolicySpec& spec, std::int64_t b
 template <class Policy, class T>
 class LinearSoftmaxSm90 {
   static constexpr PolicySpec spec = Policy::spec;
+  static constexpr bool prepared = spec.product != Product::plain;
 
  public:
-  /// Throws Error when the problem has more tiles than 31 bits count.
-  LinearSoftmaxSm90(const Matrix<const T>& x, const Parameters<T>& parameters, cudaStream_t stream)
-      : x_(x), parameters_(parameters), stream_(stream) {
+  /// x and the weight as the product multiplies them.
+  using Operand = std::conditional_t<prepared, PreparedMatrix, Matrix<const T>>;
+
+  /// Of `parameters` the vectors are read. Throws Error when the problem has more tiles than 31 bits count.
+  LinearSoftmaxSm90(const Operand& x, const Operand& weight, const Parameters<T>& parameters,
+                    const Device& device, cudaStream_t stream)
+      : x_(x), weight_(weight), parameters_(parameters), stream_(stream), device_(device.ordinal) {
     const auto tiles = checked_product(ceil_div(x.rows, std::int64_t{spec.tile.m} * spec.cluster_m),
                                        ceil_div(parameters.out_features(), std::int64_t{spec.tile.n}));
     if (!tiles || *tiles >= std::int64_t{1} << 30) {
@@ -95,27 +94,28 @@ class LinearSoftmaxSm90 {
 
   /// softmax in a 16-bit `y`: in one kernel that stores y once, where all tiles fit on the device at the same
   /// time, else in two. The choice does not change a bit. `partials` holds partials_bytes_sm90(...) bytes.
-  void softmax(const Matrix<T>& y, RowPartial* partials) const {
-    if (const auto schedule = resident_schedule<Mode::eval>(); schedule.columns != 0) {
+  template <class U>
+  void softmax(const Matrix<U>& y, RowPartial* partials) const {
+    if (const auto schedule = resident_schedule<U, Mode::eval>(); schedule.columns != 0) {
       auto p = params<ResidentSchedule>(y, partials);
       p.schedule = schedule;
       resident<Mode::eval>(p);
       return;
     }
     general<Mode::eval>(params<PersistentSchedule>(y, partials));
-    launch("finalise_sm90_kernel", &finalise_sm90_kernel<Policy, T>,
+    launch("finalise_sm90_kernel", &finalise_sm90_kernel<Policy, U>,
            {.blocks = y.rows * ceil_div(y.columns, finalise_columns),
             .block_threads = finalise_threads,
             .stream = stream_,
             .overlap_previous = true},
-           FinaliseSm90Params<T>{y, partials, grid_.tiles_n});
+           FinaliseSm90Params<U>{y, partials, grid_.tiles_n});
   }
 
   /// Training mode's softmax in a 16-bit `y`, where all tiles fit on the device at the same time; else false,
   /// and nothing is done. `meetings` holds a word a tile of features.
   bool softmax_training(const Matrix<T>& y, RowPartial* partials, Moments<float>* moments, unsigned* meetings,
                         const BatchUpdate& update) const {
-    const auto schedule = resident_schedule<Mode::training>();
+    const auto schedule = resident_schedule<T, Mode::training>();
     if (schedule.columns == 0) return false;
     auto p = params<ResidentSchedule>(y, partials);
     p.schedule = schedule;
@@ -134,10 +134,18 @@ class LinearSoftmaxSm90 {
   template <class Schedule, class U>
   LinearSoftmaxSm90Params<T, U, Schedule> params(const Matrix<U>& y, RowPartial* partials) const {
     LinearSoftmaxSm90Params<T, U, Schedule> p{};
-    p.x = make_tensor_map("x", x_, spec.tile.m);
-    p.w = make_tensor_map("weight", parameters_.weight, spec.sm90().w_slice_rows());
+    constexpr Sm90Layout layout = spec.sm90();
+    if constexpr (prepared) {
+      p.x = make_tensor_map("x", x_, spec.product, layout.parts(), spec.tile.m);
+      p.w = make_tensor_map("weight", weight_, spec.product, 1, layout.w_slice_rows());
+      p.x_scale = x_.scale;
+      p.w_scale = weight_.scale;
+    } else {
+      p.x = make_tensor_map("x", x_, spec.tile.m);
+      p.w = make_tensor_map("weight", weight_, layout.w_slice_rows());
+    }
     p.y.matrix = y;
-    p.y.by_tma = sizeof(U) == 2 && !check_tensor_map("y", y);
+    p.y.by_tma = sizeof(U) == 2 && is_tensor_map(y);
     if (p.y.by_tma) p.y.map = make_tensor_map("y", y, WgmmaFragment::warp_rows);
     p.parameters = parameters_;
     p.partials = partials;
@@ -148,18 +156,18 @@ class LinearSoftmaxSm90 {
   /// columns = 0: the tiles do not fit, or two kernels are quicker.
   // A small y is read again from L2 in less time than a cooperative launch and its meeting take (128 x 1024
   // -> 512: 7.9 against 9.4 us, 1024 x 8192 -> 8192: 207.3 against 204.5 us).
-  template <Mode mode>
+  template <class U, Mode mode>
   ResidentSchedule resident_schedule() const {
     if (std::int64_t{grid_.size()} * spec.cluster_m * spec.tile.m * spec.tile.n < 4 << 20) return {grid_, 0};
     return ResidentSchedule::of(grid_,
-                                resident_clusters(&linear_softmax_cooperative_sm90_kernel<Policy, T, mode>,
-                                                  "linear_softmax_cooperative_sm90"),
+                                resident_clusters<&linear_softmax_cooperative_sm90_kernel<Policy, U, mode>>(
+                                    "linear_softmax_cooperative_sm90"),
                                 resident_tiles);
   }
 
-  template <Mode mode>
-  void resident(const LinearSoftmaxSm90Params<T, T, ResidentSchedule>& p) const {
-    launch("linear_softmax_cooperative_sm90_kernel", &linear_softmax_cooperative_sm90_kernel<Policy, T, mode>,
+  template <Mode mode, class U>
+  void resident(const LinearSoftmaxSm90Params<T, U, ResidentSchedule>& p) const {
+    launch("linear_softmax_cooperative_sm90_kernel", &linear_softmax_cooperative_sm90_kernel<Policy, U, mode>,
            {.blocks = std::int64_t{p.schedule.clusters()} * spec.cluster_m,
             .block_threads = spec.block_threads,
             .stream = stream_,
@@ -173,7 +181,7 @@ class LinearSoftmaxSm90 {
   template <Mode mode, class U>
   void general(LinearSoftmaxSm90Params<T, U, PersistentSchedule> p) const {
     constexpr auto kernel = &linear_softmax_sm90_kernel<Policy, U, mode>;
-    p.schedule = {grid_, std::min(resident_clusters(kernel, "linear_softmax_sm90"), grid_.size())};
+    p.schedule = {grid_, std::min(resident_clusters<kernel>("linear_softmax_sm90"), grid_.size())};
     launch("linear_softmax_sm90_kernel", kernel,
            {.blocks = std::int64_t{p.schedule.clusters} * spec.cluster_m,
             .block_threads = spec.block_threads,
@@ -186,31 +194,35 @@ class LinearSoftmaxSm90 {
 
   /// Clusters of `kernel` that the current device (or MIG slice) runs at the same time. Throws Error when it
   /// does not run one.
-  template <class Params>
-  static int resident_clusters(void (*kernel)(Params), const char* name) {
-    allow_shared_bytes(name, kernel, spec.shared_bytes());
-    cudaLaunchAttribute attribute;
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = static_cast<unsigned>(spec.cluster_m);
-    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3(static_cast<unsigned>(spec.cluster_m));
-    config.blockDim = dim3(static_cast<unsigned>(spec.block_threads));
-    config.dynamicSmemBytes = static_cast<std::size_t>(spec.shared_bytes());
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    int clusters = 0;
-    require_success(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config),
-                    std::string("cudaOccupancyMaxActiveClusters(") + name + ")");
-    if (clusters == 0) {
-      throw Error("policy", to_string(spec), "must fit on the device: it runs no cluster of this policy");
-    }
-    return clusters;
+  template <auto kernel>
+  int resident_clusters(const char* name) const {
+    static PerDevice known;
+    return static_cast<int>(known.get(device_, [&]() -> std::int64_t {
+      allow_shared_bytes(name, kernel, spec.shared_bytes());
+      cudaLaunchAttribute attribute;
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim.x = static_cast<unsigned>(spec.cluster_m);
+      attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+      cudaLaunchConfig_t config{};
+      config.gridDim = dim3(static_cast<unsigned>(spec.cluster_m));
+      config.blockDim = dim3(static_cast<unsigned>(spec.block_threads));
+      config.dynamicSmemBytes = static_cast<std::size_t>(spec.shared_bytes());
+      config.attrs = &attribute;
+      config.numAttrs = 1;
+      int clusters = 0;
+      require_success(cudaOccupancyMaxActiveClusters(&clusters, kernel, &config),
+                      [&] { return std::string("cudaOccupancyMaxActiveClusters(") + name + ")"; });
+      if (clusters == 0) {
+        throw Error("policy", to_string(spec), "must fit on the device: it runs no cluster of this policy");
+      }
+      return clusters;
+    }));
   }
 
-  Matrix<const T> x_;
+  Operand x_, weight_;
   Parameters<T> parameters_;
   cudaStream_t stream_;
+  int device_;
   ClusterGrid grid_{};
 };
 

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "masthead/host/launch.cuh"
+#include "masthead/tile/prepared_layout.hpp"
 #include "masthead/tile/swizzle.hpp"
 
 namespace masthead::inline v0 {
@@ -36,6 +37,35 @@ Reason check_tensor_map(const std::string& name, const Matrix<T>& m) {
   return {};
 }
 
+/// check_tensor_map without the words, for a decision that is made on every call.
+template <class T>
+bool is_tensor_map(const Matrix<T>& m) {
+  constexpr std::int64_t unit = 16 / size_of(dtype_of<T>), most = std::int64_t{1} << 31;
+  return reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0 && m.columns % unit == 0 &&
+         m.row_stride % unit == 0 && m.rows < most && m.columns < most &&
+         m.row_stride < (std::int64_t{1} << 40) / size_of(dtype_of<T>);
+}
+
+namespace detail {
+
+/// `strides` in bytes, of all dimensions but the contiguous one.
+inline CUtensorMap encode_tensor_map(const std::string& name, CUtensorMapDataType type, int rank,
+                                     const void* data, const cuuint64_t* extents, const cuuint64_t* strides,
+                                     const cuuint32_t* box) {
+  const cuuint32_t element_strides[3] = {1, 1, 1};
+  CUtensorMap map;
+  static const auto encode =
+      driver_function<PFN_cuTensorMapEncodeTiled_v12000>("cuTensorMapEncodeTiled", 12000);
+  const CUresult status =
+      encode(&map, type, static_cast<cuuint32_t>(rank), const_cast<void*>(data), extents, strides, box,
+             element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS) require_success(status, "cuTensorMapEncodeTiled(" + name + ")");
+  return map;
+}
+
+}  // namespace detail
+
 /// A map of `m` in boxes of `box_rows` rows x 128 bytes under the 128-byte swizzle; reads outside `m` give
 /// zeros, writes outside it are dropped. The map holds the pointer: it serves this matrix alone. Throws
 /// Error.
@@ -43,7 +73,8 @@ template <class T>
 CUtensorMap make_tensor_map(const std::string& name, const Matrix<T>& m, int box_rows) {
   require(check_tensor_map(name, m));
   constexpr Dtype dtype = dtype_of<T>;
-  static_assert(dtype != Dtype::f64, "masthead: double has no tensor map here");
+  static_assert(dtype != Dtype::f64 && dtype != Dtype::e4m3,
+                "masthead: double and e4m3 have no tensor map here");
   constexpr auto type = dtype == Dtype::f32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
                         : dtype == Dtype::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
                                               : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
@@ -52,15 +83,27 @@ CUtensorMap make_tensor_map(const std::string& name, const Matrix<T>& m, int box
   const cuuint64_t strides[1] = {static_cast<cuuint64_t>(m.row_stride) * bytes};
   const cuuint32_t box[2] = {static_cast<cuuint32_t>(swizzle_row_bytes / bytes),
                              static_cast<cuuint32_t>(box_rows)};
-  const cuuint32_t element_strides[2] = {1, 1};
-  CUtensorMap map;
-  static const auto encode =
-      detail::driver_function<PFN_cuTensorMapEncodeTiled_v12000>("cuTensorMapEncodeTiled", 12000);
-  require_success(encode(&map, type, 2, const_cast<std::remove_const_t<T>*>(m.data), extents, strides, box,
-                         element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                         CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
-                  "cuTensorMapEncodeTiled(" + name + ")");
-  return map;
+  return detail::encode_tensor_map(name, type, 2, m.data, extents, strides, box);
+}
+
+/// A map of a prepared operand in boxes of `box_parts` parts x `box_rows` rows x 128 bytes, of coordinates
+/// (k, row, part). Throws Error when it is too large for TMA.
+inline CUtensorMap make_tensor_map(const std::string& name, const PreparedMatrix& m, Product product,
+                                   int box_parts, int box_rows) {
+  constexpr std::int64_t most = std::int64_t{1} << 31;
+  if (m.rows >= most) throw Error(name + ".rows", m.rows, "must be below 2^31 for TMA");
+  if (m.columns >= most) throw Error(name + ".columns", m.columns, "must be below 2^31 for TMA");
+  const bool split = product == Product::f16x3;
+  const int bytes = split ? 2 : 1;
+  const cuuint64_t extents[3] = {static_cast<cuuint64_t>(m.columns), static_cast<cuuint64_t>(m.rows),
+                                 static_cast<cuuint64_t>(split ? 2 : 1)};
+  const cuuint64_t strides[2] = {static_cast<cuuint64_t>(m.row_stride),
+                                 static_cast<cuuint64_t>(m.part_stride)};
+  const cuuint32_t box[3] = {static_cast<cuuint32_t>(swizzle_row_bytes / bytes),
+                             static_cast<cuuint32_t>(box_rows), static_cast<cuuint32_t>(box_parts)};
+  return detail::encode_tensor_map(name,
+                                   split ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8, 3,
+                                   m.data, extents, strides, box);
 }
 
 }  // namespace masthead::inline v0

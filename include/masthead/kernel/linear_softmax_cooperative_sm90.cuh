@@ -102,8 +102,10 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
     const __grid_constant__ LinearSoftmaxSm90Params<DeviceElement<Policy::spec.dtype>, U, ResidentSchedule>
         p) {
   constexpr Sm90Layout layout = Policy::spec.sm90();
-  using Mainloop = MainloopSm90<layout>;
+  using Mainloop = typename EngineSm90<layout>::Mainloop;
   using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
+  static_assert(mode == Mode::eval || layout.product == Product::plain,
+                "moments are taken of sums whose scaling comes with the affine");
   static_assert(layout.panel_bytes() <= layout.stages * layout.stage_bytes(),
                 "the ring holds one staged tile");
   if constexpr (ptx::compiled_for_sm90a) {
@@ -123,7 +125,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
       unsigned char* parked = block.storage.panel + warp * WarpPanel::bytes(layout.tile.n);
       unsigned char* staged = block.storage.operands.x[0] + warp * WarpPanel::bytes(layout.tile.n);
       typename Mainloop::Ring::State state;
-      typename AffineLoaderSm90<layout>::Ring::State affine_state;
+      typename BlockSm90<layout>::AffineLoader::Ring::State affine_state;
       typename Mainloop::Accumulators acc;
       RowPartial partial[2];
       ParkedTile first{parked, 0, {}};
@@ -140,6 +142,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
           publish_moments(block, p, acc, two ? block.storage.operands.x[0] : block.storage.panel, tile);
         }
         block.affine_ring.wait_full(affine_state);
+        if constexpr (block.prepared) block.template unscale<mode>(p, acc, tile, affine_state.stage);
         Epilogue::to_softmax(acc, block.storage.affine.column[affine_state.stage], block.lane, partial);
         block.affine_ring.arrive_empty(affine_state);
         affine_state.advance();

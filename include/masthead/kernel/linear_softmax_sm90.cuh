@@ -87,15 +87,19 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         if (blockIdx.x == 0 && threadIdx.x == 0 && p.update.batches_tracked != nullptr) {
           ++*p.update.batches_tracked;
         }
-        block.produce(p, [](const ClusterTile&, int) {});
+        if constexpr (block.prepared) {
+          block.produce_affine(p, [](std::int64_t) { return Affine{}; });
+        } else {
+          block.produce(p, [](const ClusterTile&, int) {});
+        }
       } else {
         block.produce(p);
       }
     } else {
       ptx::acquire_registers<layout.consumer_registers()>();
-      using Mainloop = MainloopSm90<layout>;
+      using Mainloop = typename EngineSm90<layout>::Mainloop;
       typename Mainloop::Ring::State state;
-      typename AffineLoaderSm90<layout>::Ring::State affine_state;
+      typename BlockSm90<layout>::AffineLoader::Ring::State affine_state;
       typename Mainloop::Accumulators acc;
       ClusterTile tile;
 #pragma unroll 1
@@ -103,11 +107,18 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, block.warpgroup - 1,
                            block.lane, acc);
         if constexpr (mode == Mode::training) {
+          if constexpr (block.prepared) {
+            block.affine_ring.wait_full(affine_state);
+            block.template unscale<mode>(p, acc, tile, affine_state.stage);
+            block.affine_ring.arrive_empty(affine_state);
+            affine_state.advance();
+          }
           MomentsTileSm90<layout>::finish(p, block, acc, tile, turn);
         } else {
           using TileEnd =
               std::conditional_t<dtype_of<U> == Dtype::f32, LogitsTileSm90<layout>, CodedTileSm90<layout, U>>;
           block.affine_ring.wait_full(affine_state);
+          if constexpr (block.prepared) block.template unscale<mode>(p, acc, tile, affine_state.stage);
           TileEnd::finish(p, block, acc, block.storage.affine.column[affine_state.stage], tile);
           block.affine_ring.arrive_empty(affine_state);
           affine_state.advance();

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 
+#include "masthead/gemm/mainloop_promoted_sm90.cuh"
 #include "masthead/gemm/mainloop_sm90.cuh"
 #include "masthead/gemm/store_sm90.cuh"
+#include "masthead/gemm/unscale_sm90.cuh"
 #include "masthead/kernel/batch_norm.cuh"
 #include "masthead/ptx/elect.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
@@ -23,10 +25,32 @@ __device__ inline void not_compiled_for_sm90a() {
   __trap();
 }
 
+/// Never launched: compiled with the flags of the kernels beside it, it has their mark.
+template <int = 0>
+__global__ void sm90a_probe_kernel() {
+  if constexpr (!ptx::compiled_for_sm90a) not_compiled_for_sm90a();
+}
+
+/// How a layout's product is loaded and summed.
+template <Sm90Layout layout, bool plain = layout.product == Product::plain>
+struct EngineSm90 {
+  using Loader = LoaderSm90<layout>;
+  using AffineLoader = AffineLoaderSm90<layout>;
+  using Mainloop = MainloopSm90<layout>;
+};
+template <Sm90Layout layout>
+struct EngineSm90<layout, false> {
+  using Loader = LoaderPromotedSm90<layout>;
+  using AffineLoader = AffineLoaderPromotedSm90<layout>;
+  using Mainloop = MainloopPromotedSm90<layout>;
+};
+
 template <class T, class U, class Schedule>
 struct LinearSoftmaxSm90Params {
-  CUtensorMap x;             // (batch, in_features), boxes of tile_m x tile_k
+  CUtensorMap x;             // (batch, in_features), boxes of tile_m x tile_k, of all parts of a prepared x
   CUtensorMap w;             // (out_features, in_features), boxes of tile_n / cluster_m x tile_k
+  const void* x_scale;       // (batch), of a prepared x
+  const void* w_scale;       // (out_features), of a prepared weight
   OutputSm90<U> y;           // (batch, out_features)
   Parameters<T> parameters;  // the vectors are read raw
   RowPartial* partials;      // (batch, tiles_n), of a 16-bit y
@@ -41,11 +65,13 @@ struct LinearSoftmaxSm90Params {
 /// Shared memory of a block: the ring of operand stages, one tile as 16-bit values, the affine, the barriers.
 template <Sm90Layout layout>
 struct SharedStorageSm90 {
-  typename LoaderSm90<layout>::SharedStorage operands;
+  using Engine = EngineSm90<layout>;
+
+  typename Engine::Loader::SharedStorage operands;
   alignas(1024) unsigned char panel[layout.panel_bytes()];  // (warp, box, 16, 64), 128-byte swizzle
-  typename AffineLoaderSm90<layout>::SharedStorage affine;
-  typename LoaderSm90<layout>::Ring::SharedStorage ring;
-  typename AffineLoaderSm90<layout>::Ring::SharedStorage affine_ring;
+  typename Engine::AffineLoader::SharedStorage affine;
+  typename Engine::Loader::Ring::SharedStorage ring;
+  typename Engine::AffineLoader::Ring::SharedStorage affine_ring;
 
   __device__ static SharedStorageSm90& in(unsigned char* dynamic) {
     const auto start = reinterpret_cast<std::uintptr_t>(dynamic);
@@ -57,8 +83,9 @@ struct SharedStorageSm90 {
 /// A block's place in the grid and the rings it works with; construction is the kernels' common prologue.
 template <Sm90Layout layout>
 struct BlockSm90 {
-  using Loader = LoaderSm90<layout>;
-  using AffineLoader = AffineLoaderSm90<layout>;
+  using Loader = typename EngineSm90<layout>::Loader;
+  using AffineLoader = typename EngineSm90<layout>::AffineLoader;
+  static constexpr bool prepared = layout.product != Product::plain;
 
   SharedStorageSm90<layout>& storage;
   typename Loader::Ring ring;
@@ -124,15 +151,34 @@ struct BlockSm90 {
       }
     }
   }
+  /// With affine_of(n) for feature n, and what undoes the scaling of a prepared weight.
+  template <class Params, class AffineOf>
+  __device__ __forceinline__ void produce_affine(const Params& p, const AffineOf& affine_of) const {
+    typename AffineLoader::Ring::State state;
+    produce(p, [&](const ClusterTile& tile, int thread) {
+      const std::int64_t first = first_column(tile), features = p.y.matrix.columns;
+      if constexpr (prepared) {
+        AffineLoader::load(storage.affine, affine_ring, state, first, features, thread, affine_of, p.w_scale);
+      } else {
+        AffineLoader::load(storage.affine, affine_ring, state, first, features, thread, affine_of);
+      }
+    });
+  }
   /// With the affine of the parameters' running statistics.
   template <class Params>
   __device__ __forceinline__ void produce(const Params& p) const {
-    typename AffineLoader::Ring::State state;
-    produce(p, [&](const ClusterTile& tile, int thread) {
-      AffineLoader::load(
-          storage.affine, affine_ring, state, first_column(tile), p.y.matrix.columns, thread,
-          [&](std::int64_t n) { return fold(load_feature(p.parameters, n), p.parameters.epsilon, log2e); });
-    });
+    produce_affine(
+        p, [&](std::int64_t n) { return fold(load_feature(p.parameters, n), p.parameters.epsilon, log2e); });
+  }
+
+  /// Consumers of prepared operands, between mainloop and tile's end: acc becomes x W^T (UnscaleSm90). The
+  /// affine's stage is full.
+  template <Mode mode, class Params>
+  __device__ __forceinline__ void unscale(const Params& p, float (&acc)[layout.accumulators()],
+                                          const ClusterTile& tile, int stage) const {
+    UnscaleSm90<layout, mode>::apply(acc, p.x_scale, storage.affine, stage,
+                                     first_row(tile) + consumer_warp() * WgmmaFragment::warp_rows,
+                                     p.y.matrix.rows, lane);
   }
 
   /// No block may leave while others of its cluster still write to its shared memory or arrive at its

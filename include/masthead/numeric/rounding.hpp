@@ -31,10 +31,35 @@ constexpr float widen(Half value) {
   return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (fraction << 13));
 }
 
+/// Exact (OCP 8-bit floating point specification: e4m3 has bias 7, subnormals, and NaN in place of the
+/// largest magnitude).
+constexpr float widen(E4M3 value) {
+  const int exponent = value.bits >> 3 & 0xf, fraction = value.bits & 7;
+  if ((value.bits & 0x7f) == 0x7f) return std::bit_cast<float>(0x7fc00000u);
+  const float magnitude = exponent == 0
+                              ? static_cast<float>(fraction) * 0x1p-9f
+                              : std::bit_cast<float>((static_cast<std::uint32_t>(exponent) + 120u) << 23 |
+                                                     static_cast<std::uint32_t>(fraction) << 20);
+  return (value.bits & 0x80) != 0 ? -magnitude : magnitude;
+}
+
 template <class To>
 constexpr To round_to(double value);
 
 namespace detail {
+
+/// What rounds beyond 448 is NaN.
+constexpr E4M3 round_e4m3(float value) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7fffffffu;
+  const auto sign = static_cast<std::uint8_t>(bits >> 24 & 0x80u);
+  if (magnitude > 0x43e80000u) return E4M3{static_cast<std::uint8_t>(sign | 0x7fu)};  // 464, half way to 480
+  if (magnitude < 0x3c800000u) {  // below 2^-6: count units of 2^-9; adding 2^14 rounds to nearest even
+    const float shifted = std::bit_cast<float>(magnitude) + 0x1p14f;
+    return E4M3{static_cast<std::uint8_t>(sign | (std::bit_cast<std::uint32_t>(shifted) & 0xffu))};
+  }
+  const std::uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u);
+  return E4M3{static_cast<std::uint8_t>(sign | ((rounded - 0x3c000000u) >> 20))};
+}
 
 constexpr BFloat16 round_bfloat16(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
@@ -66,6 +91,8 @@ constexpr To round_to(float value) {
     return detail::round_bfloat16(value);
   } else if constexpr (std::is_same_v<To, Half>) {
     return detail::round_half(value);
+  } else if constexpr (std::is_same_v<To, E4M3>) {
+    return detail::round_e4m3(value);
   } else {
     return static_cast<To>(value);
   }

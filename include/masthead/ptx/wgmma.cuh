@@ -29,7 +29,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
 }
 
 // clang-format off
-#define MASTHEAD_WGMMA_N256(shape_and_types) \
+#define MASTHEAD_WGMMA_N256(shape_and_types, transposed) \
   asm volatile( \
       "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %130, 0;\n" \
       "wgmma.mma_async.sync.aligned." shape_and_types " {" \
@@ -41,7 +41,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
       "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, " \
       "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
       "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127" \
-      "}, %128, %129, accumulate, 1, 1, 0, 0;\n}\n" \
+      "}, %128, %129, accumulate, 1, 1" transposed ";\n}\n" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
         "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), \
         "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), \
@@ -65,7 +65,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
         "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), \
         "+f"(d[126]), "+f"(d[127]) \
       : "l"(a), "l"(b), "r"(accumulate))
-#define MASTHEAD_WGMMA_N128(shape_and_types) \
+#define MASTHEAD_WGMMA_N128(shape_and_types, transposed) \
   asm volatile( \
       "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %66, 0;\n" \
       "wgmma.mma_async.sync.aligned." shape_and_types " {" \
@@ -73,7 +73,7 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
       "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63" \
-      "}, %64, %65, accumulate, 1, 1, 0, 0;\n}\n" \
+      "}, %64, %65, accumulate, 1, 1" transposed ";\n}\n" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
         "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), \
         "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), \
@@ -86,13 +86,13 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
         "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), \
         "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]) \
       : "l"(a), "l"(b), "r"(accumulate))
-#define MASTHEAD_WGMMA_N64(shape_and_types) \
+#define MASTHEAD_WGMMA_N64(shape_and_types, transposed) \
   asm volatile( \
       "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %34, 0;\n" \
       "wgmma.mma_async.sync.aligned." shape_and_types " {" \
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31" \
-      "}, %32, %33, accumulate, 1, 1, 0, 0;\n}\n" \
+      "}, %32, %33, accumulate, 1, 1" transposed ";\n}\n" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
         "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), \
         "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), \
@@ -100,22 +100,22 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
         "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), \
         "+f"(d[30]), "+f"(d[31]) \
       : "l"(a), "l"(b), "r"(accumulate))
-#define MASTHEAD_WGMMA_N32(shape_and_types) \
+#define MASTHEAD_WGMMA_N32(shape_and_types, transposed) \
   asm volatile( \
       "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %18, 0;\n" \
       "wgmma.mma_async.sync.aligned." shape_and_types " {" \
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15" \
-      "}, %16, %17, accumulate, 1, 1, 0, 0;\n}\n" \
+      "}, %16, %17, accumulate, 1, 1" transposed ";\n}\n" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
         "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), \
         "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]) \
       : "l"(a), "l"(b), "r"(accumulate))
-#define MASTHEAD_WGMMA_N16(shape_and_types) \
+#define MASTHEAD_WGMMA_N16(shape_and_types, transposed) \
   asm volatile( \
       "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %10, 0;\n" \
       "wgmma.mma_async.sync.aligned." shape_and_types " {" \
       "%0, %1, %2, %3, %4, %5, %6, %7" \
-      "}, %8, %9, accumulate, 1, 1, 0, 0;\n}\n" \
+      "}, %8, %9, accumulate, 1, 1" transposed ";\n}\n" \
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), \
         "+f"(d[6]), "+f"(d[7]) \
       : "l"(a), "l"(b), "r"(accumulate))
@@ -128,14 +128,17 @@ template <Dtype dtype, int count>
 __device__ __forceinline__ void wgmma(float (&d)[count], std::uint64_t a, std::uint64_t b, int accumulate) {
   static_assert(count == 8 || count == 16 || count == 32 || count == 64 || count == 128,
                 "wgmma is wrapped for n = 16, 32, 64, 128 and 256");
-  static_assert(dtype == Dtype::bf16 || dtype == Dtype::f16);
-#define MASTHEAD_WGMMA(n)                                 \
-  if constexpr (2 * count == n) {                         \
-    if constexpr (dtype == Dtype::bf16) {                 \
-      MASTHEAD_WGMMA_N##n("m64n" #n "k16.f32.bf16.bf16"); \
-    } else {                                              \
-      MASTHEAD_WGMMA_N##n("m64n" #n "k16.f32.f16.f16");   \
-    }                                                     \
+  static_assert(dtype == Dtype::bf16 || dtype == Dtype::f16 || (dtype == Dtype::e4m3 && count == 64));
+  // e4m3 is K-major always: there is nothing to say of transposing.
+#define MASTHEAD_WGMMA(n)                                           \
+  if constexpr (2 * count == n) {                                   \
+    if constexpr (dtype == Dtype::bf16) {                           \
+      MASTHEAD_WGMMA_N##n("m64n" #n "k16.f32.bf16.bf16", ", 0, 0"); \
+    } else if constexpr (dtype == Dtype::f16) {                     \
+      MASTHEAD_WGMMA_N##n("m64n" #n "k16.f32.f16.f16", ", 0, 0");   \
+    } else {                                                        \
+      MASTHEAD_WGMMA_N##n("m64n" #n "k32.f32.e4m3.e4m3", "");       \
+    }                                                               \
   }
   MASTHEAD_WGMMA(256)
   MASTHEAD_WGMMA(128)

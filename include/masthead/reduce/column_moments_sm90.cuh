@@ -100,10 +100,12 @@ class ColumnMomentsSm90 {
   __device__ __forceinline__ static void store(const SharedStorage& storage, int rows,
                                                Moments<float>* tile_moments, std::int64_t features,
                                                int thread) {
-    static_assert(columns == 32 * warps, "a consumer thread a column");
-    if (thread >= features) return;
-    const ColumnMoment total = merge_warps<0, warps>(storage, rows, thread);
-    tile_moments[thread] = {rows < layout.tile.m ? rows : layout.tile.m, total.mean, total.m2};
+#pragma unroll
+    for (int column = thread; column < columns; column += 32 * warps) {
+      if (column >= features) return;
+      const ColumnMoment total = merge_warps<0, warps>(storage, rows, column);
+      tile_moments[column] = {rows < layout.tile.m ? rows : layout.tile.m, total.mean, total.m2};
+    }
   }
 
  private:

@@ -16,15 +16,21 @@ struct Sm90Layout {
   Tile tile;
   int stages;     ///< slices of k in flight in shared memory
   int cluster_m;  ///< blocks of a cluster, stacked along the batch; each loads 1/cluster_m of their tile of W
+  Product product = Product::plain;
 
   friend constexpr bool operator==(const Sm90Layout&, const Sm90Layout&) = default;
 
   static constexpr int warpgroup_threads = 128;
   static constexpr int warpgroup_rows = 64;
 
+  /// Of what wgmma multiplies.
   MASTHEAD_HOST_DEVICE constexpr int element_bytes() const {
+    if (product == Product::f16x3) return 2;
+    if (product == Product::e4m3) return 1;
     return dtype == Dtype::f64 ? 8 : dtype == Dtype::f32 ? 4 : 2;
   }
+  /// Matrices an operand consists of.
+  MASTHEAD_HOST_DEVICE constexpr int parts() const { return product == Product::f16x3 ? 2 : 1; }
   MASTHEAD_HOST_DEVICE constexpr int consumer_warpgroups() const { return tile.m / warpgroup_rows; }
   MASTHEAD_HOST_DEVICE constexpr int consumer_warps() const { return 4 * consumer_warpgroups(); }
   MASTHEAD_HOST_DEVICE constexpr int block_threads() const {
@@ -32,14 +38,16 @@ struct Sm90Layout {
   }
   /// Of a thread: 64 * tile.n / 128.
   MASTHEAD_HOST_DEVICE constexpr int accumulators() const { return tile.n / 2; }
-  MASTHEAD_HOST_DEVICE constexpr int x_bytes() const { return tile.m * swizzle_row_bytes; }
-  MASTHEAD_HOST_DEVICE constexpr int w_bytes() const { return tile.n * swizzle_row_bytes; }
+  MASTHEAD_HOST_DEVICE constexpr int x_bytes() const { return parts() * tile.m * swizzle_row_bytes; }
+  MASTHEAD_HOST_DEVICE constexpr int w_bytes() const { return parts() * tile.n * swizzle_row_bytes; }
   MASTHEAD_HOST_DEVICE constexpr int w_slice_rows() const { return tile.n / cluster_m; }
   MASTHEAD_HOST_DEVICE constexpr int stage_bytes() const { return x_bytes() + w_bytes(); }
-  /// One tile as 16-bit values.
+  /// One tile as 16-bit values; half of that in f16x3, whose y is float: room for the moments of its columns.
   MASTHEAD_HOST_DEVICE constexpr int panel_bytes() const {
-    return consumer_warps() * WarpPanel::bytes(tile.n);
+    return consumer_warps() * WarpPanel::bytes(tile.n) / (product == Product::f16x3 ? 2 : 1);
   }
+  /// A feature's affine; f16x3 keeps the powers of two that undo its scaling beside it.
+  MASTHEAD_HOST_DEVICE constexpr int affine_bytes() const { return product == Product::f16x3 ? 16 : 8; }
   /// In-features one wgmma multiplies: 32 bytes.
   MASTHEAD_HOST_DEVICE constexpr int instruction_k() const { return 32 / element_bytes(); }
 
@@ -48,7 +56,7 @@ struct Sm90Layout {
   /// Dynamic shared memory of a block: stages, a panel, the affine's ring and the barriers in multiples of
   /// 1024 bytes, and 1008 more to align their start, which is a multiple of 16.
   MASTHEAD_HOST_DEVICE constexpr int shared_bytes() const {
-    const int affine = affine_stages * tile.n * 8, barriers = 2 * 8 * (stages + affine_stages);
+    const int affine = affine_stages * tile.n * affine_bytes(), barriers = 2 * 8 * (stages + affine_stages);
     return (stages * stage_bytes() + panel_bytes() + affine + barriers + 1023) / 1024 * 1024 + 1008;
   }
 

@@ -1,0 +1,53 @@
+#pragma once
+/// Taking the scaling of prepared operands back out of their sums.
+
+#include <cstdint>
+
+#include "masthead/gemm/epilogue_sm90.cuh"
+#include "masthead/gemm/loader_promoted_sm90.cuh"
+
+namespace masthead::inline v0 {
+
+/// What one warp does with its sums before the tile's end, which goes on as if they were x W^T. With e4m3 in
+/// eval mode the scale of the features is left to their affine.
+template <Sm90Layout layout, Mode mode>
+struct UnscaleSm90 {
+  using Affine = typename AffineLoaderPromotedSm90<layout>::SharedStorage;
+  using Fragment = WgmmaFragment;
+
+  /// Row `row` of `batch` is the warp's first; `x_scale` (batch) is that of the prepared x.
+  __device__ __forceinline__ static void apply(float (&acc)[layout.accumulators()], const void* x_scale,
+                                               const Affine& affine, int stage, std::int64_t row,
+                                               std::int64_t batch, int lane) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const std::int64_t wanted = row + lane / 4 + 8 * half, at = wanted < batch ? wanted : batch - 1;
+      if constexpr (layout.product == Product::f16x3) {
+        const PowerPair of_row = static_cast<const PowerPair*>(x_scale)[at];
+#pragma unroll
+        for (int j = 0; j < layout.tile.n / 8; ++j) {
+          const float4 two =
+              *reinterpret_cast<const float4*>(&affine.power[stage][Fragment::at(lane, j, 0, 0).column]);
+          float& first = acc[Fragment::index(j, half, 0)];
+          float& second = acc[Fragment::index(j, half, 1)];
+          // A product of one power of the row and one of the feature is about the root of what the two undo
+          // together: it does not overflow, and where it underflows, so does the result.
+          first = first * (of_row.first * two.x) * (of_row.second * two.y);
+          second = second * (of_row.first * two.z) * (of_row.second * two.w);
+        }
+      } else {
+        const float of_row = static_cast<const float*>(x_scale)[at] * power_of_two(-e4m3_sum_exponent);
+#pragma unroll
+        for (int j = 0; j < layout.tile.n / 8; ++j) {
+          acc[Fragment::index(j, half, 0)] *= of_row;
+          acc[Fragment::index(j, half, 1)] *= of_row;
+        }
+      }
+    }
+    if constexpr (layout.product == Product::e4m3 && mode == Mode::training) {
+      EpilogueSm90<layout, Dtype::f32>::apply_affine(acc, affine.column[stage], lane);
+    }
+  }
+};
+
+}  // namespace masthead::inline v0

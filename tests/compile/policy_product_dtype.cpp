@@ -1,0 +1,8 @@
+// expect: masthead::Policy: Product::f16x3 multiplies f32 and Product::e4m3 bf16 or e4m3, both with wgmma;
+//   Product::plain multiplies every dtype but e4m3
+#include "masthead/policy.hpp"
+
+using namespace masthead;
+
+constexpr PolicySpec spec =
+    Policy<Dtype::bf16, Tile{.m = 128, .n = 128, .k = 64}, 384, 3, Engine::wgmma, 2, Product::f16x3>::spec;
