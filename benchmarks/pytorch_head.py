@@ -1,0 +1,349 @@
+"""Times ModelNew beside the module it replaces, in PyTorch's three ways of running that, in one run.
+
+    python3 benchmarks/pytorch_head.py --json pytorch_head.json
+
+Needs PyTorch with CUDA and what examples/pytorch/model_new.py needs. The systems of a case take turns on the same
+rotating sets of x and parameters, which exceed L2 three times; every output is checked against float64 before it is
+timed, and the exit status is 1 if one is wrong. Forward passes alone, without gradients:
+
+  eager         the reference module, called from Python
+  eager_graph   the same, a block of calls captured as a CUDA graph
+  folded_graph  BatchNorm and scale folded into the linear layer, as a graph; eval mode alone
+  compile       torch.compile(mode="max-autotune"), called from Python
+  masthead      ModelNew, called from Python
+  masthead_graph
+
+Mode `step` is forward and backward in training mode, called from Python; of PyTorch's systems it has `eager` alone.
+
+Before all that come the times the host takes for a call of a small problem: the whole call, and the part of it that a call with
+meta tensors has as well, which is Python, the dispatcher and one allocation.
+"""
+
+import argparse
+import datetime
+import importlib.util
+import json
+import math
+import pathlib
+import statistics
+import sys
+import time
+
+import torch
+from torch import nn
+
+from pytorch_softmax import clocks, error, microseconds, nvidia_smi, print_table
+
+PRECISIONS = {"fp32": (torch.float32, "highest"), "tf32": (torch.float32, "high"), "bf16": (torch.bfloat16, "highest"),
+              "fp16": (torch.float16, "highest")}
+# batch x in x out, precisions, modes
+CASES = [("1024x8192x8192", ["fp32", "tf32", "bf16", "fp16"], ["eval", "training", "step"]), ("16x8192x8192", ["bf16"], ["eval"])]
+SYSTEMS = ["eager", "eager_graph", "folded_graph", "compile", "masthead", "masthead_graph"]
+REFERENCES = SYSTEMS[:4]
+
+
+def load_model_new():
+    path = pathlib.Path(__file__).resolve().parents[1] / "examples/pytorch/model_new.py"
+    spec = importlib.util.spec_from_file_location("model_new", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ModelNew
+
+
+class Model(nn.Module):
+    """The reference."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.gemm = nn.Linear(in_features, out_features)
+        self.bn = nn.BatchNorm1d(out_features)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.softmax = nn.Softmax(dim=1)
+
+    def forward(self, x):
+        return self.softmax(self.scale * self.bn(self.gemm(x)))
+
+
+class Folded(nn.Module):
+    """Linear -> softmax with BatchNorm and scale in the linear layer's parameters."""
+
+    def __init__(self, model):
+        super().__init__()
+        bn, gemm = model.bn, model.gemm
+        multiplier = model.scale.double() * bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+        shift = model.scale.double() * bn.bias.double()
+        self.weight = (gemm.weight.double() * multiplier[:, None]).to(gemm.weight.dtype)
+        self.bias = ((gemm.bias.double() - bn.running_mean.double()) * multiplier + shift).to(gemm.weight.dtype)
+
+    def forward(self, x):
+        return torch.softmax(nn.functional.linear(x, self.weight, self.bias), dim=1)
+
+
+def randomised(model):
+    """Statistics and parameters that nothing cancels in. Probabilities stay in the range of 16-bit numbers."""
+    with torch.no_grad():
+        model.bn.weight.normal_(1, 0.3)
+        model.bn.bias.normal_(0, 0.3)
+        model.bn.running_mean.normal_(0, 0.1)
+        model.bn.running_var.uniform_(0.2, 0.5)  # x is normal, the weight uniform in +-1/sqrt(in): 1/3
+        model.scale.fill_(0.75)
+    return model
+
+
+class Rotation:
+    """Sets of x and modules whose weights exceed L2 three times, and a tensor to read between single calls."""
+
+    def __init__(self, batch, in_features, out_features, dtype, training, model_new):
+        size = max(3 * torch.cuda.get_device_properties(0).L2_cache_size, 256 << 20)
+        count = max(2, math.ceil(size / (out_features * in_features * dtype.itemsize)))
+        self.x = [torch.randn(batch, in_features, device="cuda").to(dtype) for _ in range(count)]
+        self.models, self.folded, self.new = [], [], []
+        for _ in range(count):
+            model = randomised(Model(in_features, out_features).cuda()).to(dtype).train(training)
+            new = model_new(in_features, out_features).to("cuda", dtype).train(training)
+            new.load_state_dict(model.state_dict())
+            self.models.append(model)
+            self.new.append(new)
+            if not training:
+                self.folded.append(Folded(model))
+        self.other = torch.randn(size // 4, device="cuda")
+        self.sum = torch.empty((), device="cuda")
+
+    def sweep(self):
+        torch.sum(self.other, dim=0, out=self.sum)
+
+
+class Block:
+    """A block of calls on rotating sets. `graph`: captured once and replayed; else the host launches each call."""
+
+    def __init__(self, system, rotation, block_us, graph):
+        sets = range(len(rotation.x))
+        for _ in range(3):
+            warm = microseconds([lambda i=i: system(i) for i in sets]) / len(sets)
+        self.rotation, self.system, self.graph = rotation, system, None
+        self.calls = min(1000, max(4, math.ceil(block_us / warm)))
+        if graph:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph, stream=torch.cuda.current_stream()):
+                for i in range(self.calls):
+                    system(i % len(sets))
+
+    def time(self):
+        """Microseconds a call. Sweeps keep the device busy while the host begins."""
+        for _ in range(8):
+            self.rotation.sweep()
+        if self.graph:
+            return microseconds([self.graph.replay]) / self.calls
+        sets = len(self.rotation.x)
+        return microseconds([lambda i=i: self.system(i % sets) for i in range(self.calls)]) / self.calls
+
+
+def log_probabilities(model, x):
+    """In float64, every row: training mode needs them all. Leaves the model as it is."""
+    exact = Model(model.gemm.in_features, model.gemm.out_features).to("cuda", torch.float64)
+    exact.load_state_dict(model.state_dict())
+    exact.train(model.training)
+    return torch.log_softmax(exact.scale * exact.bn(exact.gemm(x.double())), dim=1)
+
+
+def check(system, rotation, precision, is_masthead):
+    """Runs the system on set 0 and returns its error and whether it is right."""
+    dtype, _ = PRECISIONS[precision]
+    log_p = log_probabilities(rotation.models[0], rotation.x[0])
+    poison = torch.full(log_p.shape, float("nan"), device="cuda", dtype=dtype)
+    del poison  # the allocator hands the same memory out again
+    y = system(0)
+    # Logits are a few units. PyTorch rounds them to the dtype up to three times, the library does not.
+    epsilon = torch.finfo(dtype).eps
+    tolerance = {"fp32": 1e-4, "tf32": 2e-2}.get(precision, epsilon + (1e-3 if is_masthead else 32 * epsilon))
+    worst = error(y, log_p)
+    return worst, worst <= tolerance
+
+
+def make_systems(rotation, names, mode):
+    if mode == "step":
+        modules = {"eager": rotation.models, "masthead": rotation.new}
+        gradient = torch.randn(rotation.x[0].shape[0], rotation.models[0].gemm.out_features, device="cuda")
+        gradient = gradient.to(rotation.x[0].dtype)
+
+        def step(module, x):
+            module.zero_grad()
+            with torch.enable_grad():
+                y = module(x)
+                y.backward(gradient)
+            return y.detach()
+
+        return {name: (lambda i, of=modules[name]: step(of[i], rotation.x[i])) for name in names if name in modules}
+    training = mode == "training"
+    modules = {"eager": rotation.models, "eager_graph": rotation.models, "masthead": rotation.new,
+               "masthead_graph": rotation.new}
+    if not training:
+        modules["folded_graph"] = rotation.folded
+    if "compile" in names:
+        torch._dynamo.reset()
+        # Parameters are inputs of the compiled code: every set runs the same.
+        modules["compile"] = [torch.compile(m, mode="max-autotune", dynamic=False) for m in rotation.models]
+    return {name: (lambda i, of=modules[name]: of[i](rotation.x[i])) for name in names if name in modules}
+
+
+def measure(systems, timing, repetitions, block_us, rotation):
+    blocks = {}
+    if timing == "back_to_back":
+        blocks = {name: Block(system, rotation, block_us, name.endswith("_graph")) for name, system in systems.items()}
+    graphs = {}
+    if timing == "single":
+        for name, system in systems.items():
+            for i in range(len(rotation.x)):
+                system(i)
+            if name.endswith("_graph"):
+                graphs[name] = []
+                for i in range(len(rotation.x)):
+                    graphs[name].append(torch.cuda.CUDAGraph())
+                    with torch.cuda.graph(graphs[name][-1], stream=torch.cuda.current_stream()):
+                        system(i)
+    samples = {name: [] for name in systems}
+    names = list(systems)
+    for round_ in range(repetitions + 1):  # the first is thrown away
+        for turn in range(len(names)):
+            name = names[(turn + round_) % len(names)]
+            if timing == "back_to_back":
+                us = blocks[name].time()
+            else:
+                i = round_ % len(rotation.x)
+                for _ in range(4):
+                    rotation.sweep()
+                us = microseconds([graphs[name][i].replay if name in graphs else lambda: systems[name](i)])
+            if round_ > 0:
+                samples[name].append(us)
+    return samples
+
+
+def host_times(model_new):
+    """Microseconds of the host for a call, medians over rounds of 200 calls."""
+
+    def host_us(call):
+        samples = []
+        for _ in range(30):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(200):
+                call()
+            samples.append((time.perf_counter() - start) / 200 * 1e6)
+        return statistics.median(samples[10:])
+
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16):
+        for training in (False, True):
+            new = model_new(64, 64).to("cuda", dtype).train(training)
+            reference = Model(64, 64).to("cuda", dtype).train(training)
+            meta = model_new(64, 64).to("meta", dtype).train(training)
+            x, x_meta = torch.randn(16, 64, device="cuda").to(dtype), torch.empty(16, 64, device="meta", dtype=dtype)
+            bn = meta.bn
+            p = (x_meta, meta.gemm.weight, meta.gemm.bias, bn.weight, bn.bias, bn.running_mean, bn.running_var)
+            op = torch.ops.masthead.linear_bn_scale_softmax
+            meta_calls = {False: lambda: op.default(*p, meta.scale, 1e-5),
+                          True: lambda: op.training(*p, bn.num_batches_tracked, meta.scale, 1e-5, 0.1)}
+            q = (x, new.gemm.weight, new.gemm.bias, new.bn.weight, new.bn.bias, new.bn.running_mean, new.bn.running_var)
+            calls = {False: lambda: op.default(*q, new.scale, 1e-5),
+                     True: lambda: op.training(*q, new.bn.num_batches_tracked, new.scale, 1e-5, 0.1)}
+            case = {"dtype": str(dtype).split(".")[1], "mode": "training" if training else "eval"}
+            rows.append({**case, "reference": host_us(lambda: reference(x)), "masthead": host_us(lambda: new(x)),
+                         "operator": host_us(calls[training]), "meta_operator": host_us(meta_calls[training]),
+                         "empty": host_us(lambda: torch.empty((16, 64), device="cuda", dtype=dtype))})
+    return rows
+
+
+def print_host(rows):
+    print("host us a call of 16x64x64: the reference module | ModelNew | its operator alone | the operator on meta tensors")
+    for r in rows:
+        print(f"host {r['dtype']} {r['mode']}: {r['reference']:.1f} | {r['masthead']:.1f} | {r['operator']:.1f} | "
+              f"{r['meta_operator']:.1f}; torch.empty {r['empty']:.1f}")
+
+
+def print_best(rows):
+    """How many times as fast as the best of PyTorch's ways."""
+    cases = {}
+    for r in rows:
+        cases.setdefault((r["problem"], r["precision"], r["mode"], r["timing"]), {})[r["system"]] = r["us_median"]
+    print("| problem | precision | mode | timing | best of PyTorch | us | masthead us | graph us | times as fast |")
+    for case, us in cases.items():
+        references = {name: us[name] for name in REFERENCES if name in us}
+        best = min(references, key=references.get)
+        own = [us[name] for name in ("masthead", "masthead_graph") if name in us]
+        print("| " + " | ".join([*case, best, f"{us[best]:.1f}", f"{own[0]:.1f}", f"{own[-1]:.1f}",
+                                 f"{us[best] / min(own):.3f}"]) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problem", action="append", help="batch x in x out; repeatable")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="repeatable")
+    parser.add_argument("--mode", action="append", choices=["eval", "training", "step"], help="repeatable")
+    parser.add_argument("--system", action="append", choices=SYSTEMS, help="of PyTorch's; repeatable")
+    parser.add_argument("--timing", choices=["back_to_back", "single", "both"], default="back_to_back")
+    parser.add_argument("--repetitions", type=int, default=15, help="samples of each system; at least 15")
+    parser.add_argument("--block-us", type=float, default=20000, help="length of a block of back-to-back calls")
+    parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--commit", default="unknown", help="what was measured, for the file's header")
+    options = parser.parse_args()
+    if options.repetitions < 15:
+        parser.error("--repetitions must be at least 15")
+    if not torch.cuda.is_available():
+        print("pytorch_head: no usable CUDA device", file=sys.stderr)
+        return 77
+
+    start = time.perf_counter()
+    model_new = load_model_new()
+    print(f"operators built or found, and loaded, in {time.perf_counter() - start:.1f} s", flush=True)
+    properties = torch.cuda.get_device_properties(0)
+    header = {"program": "pytorch_head", "commit": options.commit,
+              "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+              "gpu": properties.name, "driver": nvidia_smi("driver_version"),
+              "architecture": 10 * properties.major + properties.minor,
+              "multiprocessors": properties.multi_processor_count, "l2_bytes": properties.L2_cache_size,
+              "torch": torch.__version__, "cuda_runtime": torch.version.cuda, "repetitions": options.repetitions,
+              "clocks_before": clocks()}
+    timings = ["back_to_back", "single"] if options.timing == "both" else [options.timing]
+    cases = CASES
+    if options.problem:
+        cases = [(problem, list(PRECISIONS), ["eval", "training", "step"]) for problem in options.problem]
+    names = [n for n in SYSTEMS if n.startswith("masthead") or n in (options.system or SYSTEMS)]
+    checks, rows = [], []
+    torch.manual_seed(1)
+    with torch.no_grad(), torch.cuda.stream(torch.cuda.Stream()):
+        host = host_times(model_new)
+        print_host(host)
+        for problem, precisions, modes in cases:
+            for precision in [p for p in precisions if p in (options.precision or precisions)]:
+                dtype, matmul_precision = PRECISIONS[precision]
+                torch.set_float32_matmul_precision(matmul_precision)
+                for mode in [m for m in modes if m in (options.mode or modes)]:
+                    rotation = Rotation(*map(int, problem.split("x")), dtype, mode != "eval", model_new)
+                    systems = make_systems(rotation, names, mode)
+                    case = {"problem": problem, "precision": precision, "mode": mode}
+                    for name, system in systems.items():
+                        worst, right = check(system, rotation, precision, name.startswith("masthead"))
+                        checks.append({**case, "system": name, "metric": "max|dlogp|", "error": worst, "right": right})
+                        print(f"check {problem} {precision} {mode} {name}: max|dlogp| {worst:.3g}"
+                              f"{'' if right else '  WRONG'}", flush=True)
+                    for timing in timings:
+                        samples = measure(systems, timing, options.repetitions, options.block_us, rotation)
+                        baseline = statistics.median(next(iter(samples.values())))
+                        for name, us in samples.items():
+                            rows.append({**case, "timing": timing, "system": name, "us_median": statistics.median(us),
+                                         "us_min": min(us), "us_max": max(us),
+                                         "ratio": statistics.median(us) / baseline})
+                    del rotation, systems, system
+                    torch.cuda.empty_cache()
+    header["clocks_after"] = clocks()
+    print_table(rows)
+    print_best(rows)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"header": header, "checks": checks, "host_us": host, "rows": rows}, file, indent=1)
+            file.write("\n")
+    return 0 if all(c["right"] for c in checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,9 @@
+#include "typed_head.cuh"
+
+namespace masthead_pytorch {
+
+std::unique_ptr<AnyHead> make_head_fp16_f32(const HeadParameters& parameters, cudaStream_t stream) {
+  return std::make_unique<TypedHead<mh::Precision::fp16, float>>(parameters, stream);
+}
+
+}  // namespace masthead_pytorch
