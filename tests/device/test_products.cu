@@ -141,7 +141,7 @@ std::vector<double> sums(DeviceMatrix<T>& x, DeviceMatrix<T>& weight) {
   Parameters<T> parameters;
   parameters.weight = weight.view();
   LinearSoftmaxSm90<Policy, T>(of_x.view(), of_weight.view(), parameters, Device::current(stream), stream)
-      .sums(y.view(), reinterpret_cast<Moments<float>*>(moments.data()), nullptr);
+      .sums(y.view(), reinterpret_cast<Moments<float>*>(moments.data()), {});
   stream.synchronize();
   CHECK(y.download().intact());
   return y.download().values();

@@ -8,6 +8,7 @@
 #include "masthead/numeric/split.hpp"
 #include "masthead/parameters.hpp"
 #include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/ptx/sm90a.cuh"
 #include "masthead/tile/prepared_layout.hpp"
 
 namespace masthead::inline v0 {
@@ -99,11 +100,9 @@ struct PreparedVector {
   }
 };
 
-/// A row to `row_threads` threads: a warp or the block. Grid: the rows, prepare_threads / row_threads a
-/// block. `vectors`: source rows start at multiples of 16 bytes and are whole multiples of them.
+/// The kernel's body.
 template <Product product, class T, int row_threads, bool vectors>
-__global__ void __launch_bounds__(prepare_threads, 4)
-    prepare_operand_kernel(const __grid_constant__ PrepareParams<T> p) {
+__device__ __forceinline__ void prepare_row(const PrepareParams<T>& p) {
   using Vector = PreparedVector<product, T>;
   constexpr int warps = prepare_threads / 32;
   __shared__ std::uint32_t warp_largest[warps];
@@ -209,6 +208,19 @@ __global__ void __launch_bounds__(prepare_threads, 4)
     if (p.other_infinite != nullptr && __ldg(p.other_infinite) != 0) return store.template operator()<true>();
   }
   store.template operator()<false>();
+}
+
+/// A row to `row_threads` threads: a warp or the block. Grid: the rows, prepare_threads / row_threads a
+/// block. `vectors`: source rows start at multiples of 16 bytes and are whole multiples of them.
+template <Product product, class T, int row_threads, bool vectors>
+__global__ void __launch_bounds__(prepare_threads, 4)
+    prepare_operand_kernel(const __grid_constant__ PrepareParams<T> p) {
+  // Products are of sm_90a alone; older targets convert to e4m3 by code that spills.
+  if constexpr (ptx::compiled_for_sm90a) {
+    prepare_row<product, T, row_threads, vectors>(p);
+  } else {
+    __trap();
+  }
 }
 
 }  // namespace masthead::inline v0
