@@ -34,15 +34,16 @@ using namespace benchmark;
 
 /// What --policies times: choices of the library for long rows, and their neighbours.
 constexpr std::array<mh::SoftmaxSpec, 7> candidates{
-    {{256, 32}, {512, 32}, {128, 64}, {256, 16}, {512, 16}, {512, 40}, {256, 40}}};
+    {{256, 32}, {512, 32}, {128, 64}, {256, 64}, {256, 16}, {512, 16}, {256, 32, 1, 32}}};
 
 /// One problem in one dtype: rotating sets of x and y on the device.
 template <class T>
 class SoftmaxBenchmark {
  public:
   SoftmaxBenchmark(std::int64_t rows, std::int64_t columns, cudaStream_t stream)
-      : rows_(rows), columns_(columns), stream_(stream), scale_(1) {
+      : rows_(rows), columns_(columns), stream_(stream), scale_(1), column_scale_(columns) {
     random_fill(scale_, Uniform{1.2, 1.3}, 1, stream);
+    random_fill(column_scale_, Uniform{-1.3, 1.3}, 2, stream);
     const int sets = rotation_sets(2 * rows * columns * static_cast<std::int64_t>(sizeof(T)));
     for (int i = 0; i < sets; ++i) {
       const Set& set =
@@ -64,7 +65,10 @@ class SoftmaxBenchmark {
         {"copy_kernel",
          [this](int set, cudaStream_t stream) { copy(y(set).data, x(set).data, bytes(), stream); }},
         {"masthead",
-         [this](int set, cudaStream_t stream) { mh::scale_softmax(x(set), scale(), y(set), stream); }}};
+         [this](int set, cudaStream_t stream) { mh::scale_softmax(x(set), scale(), y(set), stream); }},
+        {per_column, [this](int set, cudaStream_t stream) {
+           mh::scale_softmax(x(set), mh::ConstVector{column_scale_.data(), columns_}, y(set), stream);
+         }}};
     if (policies) add_candidates(systems, std::make_index_sequence<candidates.size()>());
 
     for (const System& system : systems) report.add(check(of, system));
@@ -76,15 +80,16 @@ class SoftmaxBenchmark {
   }
 
  private:
+  static constexpr const char* per_column = "masthead_column_scale";
+
   struct Set {
     DeviceBuffer<T> x, y;
   };
 
   template <std::size_t... indices>
   void add_candidates(std::vector<System>& systems, std::index_sequence<indices...>) {
-    (add_candidate<
-         mh::SoftmaxPolicy<candidates[indices].threads, candidates[indices].items, candidates[indices].rows>>(
-         systems),
+    (add_candidate<mh::SoftmaxPolicy<candidates[indices].threads, candidates[indices].items,
+                                     candidates[indices].rows, candidates[indices].shared_items>>(systems),
      ...);
   }
 
@@ -110,7 +115,9 @@ class SoftmaxBenchmark {
     system.call(0, stream_);
     const std::int64_t unwritten = count_nan(sets_[0].y, stream_);
     const bool is_copy = system.name.starts_with("copy");
-    const double scale = to_host(scale_.data(), 1, stream_)[0];
+    const std::vector<double> scale = system.name == per_column
+                                          ? to_host(column_scale_.data(), columns_, stream_)
+                                          : to_host(scale_.data(), 1, stream_);
     SoftmaxError error;
     for (const std::int64_t row : sampled_rows(rows_, 8)) {
       std::vector<double> reference = to_host(x(0).data + row * columns_, columns_, stream_);
@@ -119,7 +126,7 @@ class SoftmaxBenchmark {
         if (got != reference) return {of, system.name, "copied rows that differ", 1, false, ""};
         continue;
       }
-      for (double& value : reference) value *= scale;
+      for (std::size_t c = 0; c < reference.size(); ++c) reference[c] *= scale[c % scale.size()];
       log_softmax(reference);
       error.add(got, reference, mh::dtype_of<T>);
     }
@@ -133,7 +140,7 @@ class SoftmaxBenchmark {
 
   std::int64_t rows_, columns_;
   cudaStream_t stream_;
-  DeviceBuffer<float> scale_;
+  DeviceBuffer<float> scale_, column_scale_;
   std::vector<Set> sets_;
 };
 

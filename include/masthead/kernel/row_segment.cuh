@@ -13,7 +13,8 @@ template <class In>
 inline constexpr int row_vector_items = 16 / static_cast<int>(sizeof(In));
 
 /// How columns are moved. All ways give a thread the same columns and the same arithmetic, so a row's bits
-/// do not depend on which it is.
+/// do not depend on which it is, unless policies hold a row by vectors alone (select_softmax_policy: floats
+/// beyond 65536).
 enum class ColumnAccess : std::uint8_t {
   vectors,         ///< whole 16-byte vectors of x, one multiplier for all columns, no addend
   affine_vectors,  ///< the same of x, multiplier per column and addend per column or absent, both of the
@@ -63,7 +64,7 @@ class RowSegment {
   /// multiplier * x + addend. Values outside the segment are unspecified.
   __device__ void load(std::int64_t offset, Sum (&values)[items]) const {
     if constexpr (access != ColumnAccess::elements) {
-      finish<items / vector % 4 == 0 ? 4 : 1>(fetch(offset), offset, values);
+      finish<items >= 32 ? 16 / vector : 1>(fetch(offset), offset, values);
     } else {
       const In* x = x_ + offset;
 #pragma unroll

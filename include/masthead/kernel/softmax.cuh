@@ -73,8 +73,10 @@ constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnA
   using Sum = Accumulator<T>;
   const bool plain = access != ColumnAccess::elements && sizeof(Sum) == 4;
   const int item_bytes = static_cast<int>(holds_vectors ? sizeof(T) : sizeof(Sum));
-  const int registers = spec.items * item_bytes / 4 + (plain ? 28 : 64) +
-                        (access == ColumnAccess::affine_vectors ? (spec.items < 32 ? 12 : 0) : 0);
+  // Multipliers and addends that are under way beside x: of many columns, or of vectors of many.
+  const bool many = spec.items >= 32 ? spec.threads <= 256 : sizeof(T) == 2;
+  const int beside = access == ColumnAccess::affine_vectors && many ? 16 : 0;
+  const int registers = spec.items * item_bytes / 4 + (plain ? 28 : 64) + beside;
   const int most = 2048 / spec.block_threads() < 32 ? 2048 / spec.block_threads() : 32;  // that fit at all
   const int blocks = 65536 / registers / spec.block_threads();
   return blocks > most ? most : blocks > 0 ? blocks : 1;
@@ -91,11 +93,12 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
   using Softmax = RowSoftmax<Sum, Policy>;
   __shared__ typename Softmax::TempStorage storage;
 
-  ptx::grid_dependency_wait();
+  // Addresses come before the wait: the previous kernel's end hides them.
   const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
+  const auto segment = row_segment<spec.threads, spec.items, access>(p, row);
+  ptx::grid_dependency_wait();
   if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
   const Sum scale = p.scale();  // asked for first: it arrives with x, not after it
-  const auto segment = row_segment<spec.threads, spec.items, access>(p, row);
   Softmax softmax(storage);
   Sum values[spec.items];
   segment.load(0, values);
@@ -123,11 +126,11 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
   extern __shared__ uint4 shared_vectors[];  // (more, threads)
   Vector* const shared = reinterpret_cast<Vector*>(shared_vectors) + threadIdx.x;
 
-  ptx::grid_dependency_wait();
   const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
+  const Segment segment = row_segment<spec.threads, spec.items, ColumnAccess::vectors>(p, row);
+  ptx::grid_dependency_wait();
   if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
   const Sum scale = p.scale();
-  const Segment segment = row_segment<spec.threads, spec.items, ColumnAccess::vectors>(p, row);
   Softmax softmax(storage);
   auto raw = segment.fetch(0);
   if constexpr (more > 0) {
@@ -211,9 +214,9 @@ __global__ void __launch_bounds__(Policy::spec.threads,
   using Softmax = RowSoftmax<Sum, Policy>;
   __shared__ typename Softmax::TempStorage storage;
 
+  const auto segment = row_segment<spec.threads, spec.items, access>(p, std::int64_t{ptx::cluster_index()});
   ptx::grid_dependency_wait();
   const Sum scale = p.scale();
-  const auto segment = row_segment<spec.threads, spec.items, access>(p, std::int64_t{ptx::cluster_index()});
   Softmax softmax(storage);
   OnlineSoftmax<Sum> part;
   for_each_chunk(segment, [&](std::int64_t c, Sum(&x)[Policy::spec.items]) {

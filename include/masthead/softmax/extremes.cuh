@@ -21,13 +21,22 @@ class Extremes {
  public:
   template <int count>
   __device__ void add(const T (&elements)[count]) {
+    constexpr int pairs = count / width;
+    static_assert(count % width == 0 && (pairs & (pairs - 1)) == 0);
+    Pair least[pairs], largest[pairs];
+    memcpy(least, elements, sizeof(least));
+    memcpy(largest, elements, sizeof(largest));
+    // By halves: no long chain of operations that wait for each other.
 #pragma unroll
-    for (int i = 0; i < count; i += width) {
-      Pair pair;
-      memcpy(&pair, &elements[i], sizeof(pair));
-      least_ = smaller_of(least_, pair);
-      largest_ = larger_of(largest_, pair);
+    for (int half = pairs / 2; half > 0; half /= 2) {
+#pragma unroll
+      for (int i = 0; i < half; ++i) {
+        least[i] = smaller_of(least[i], least[i + half]);
+        largest[i] = larger_of(largest[i], largest[i + half]);
+      }
     }
+    least_ = smaller_of(least_, least[0]);
+    largest_ = larger_of(largest_, largest[0]);
   }
 
   /// The largest of the elements' products with `scale`; -inf of none.
