@@ -64,7 +64,7 @@ class RowSegment {
   /// multiplier * x + addend. Values outside the segment are unspecified.
   __device__ void load(std::int64_t offset, Sum (&values)[items]) const {
     if constexpr (access != ColumnAccess::elements) {
-      finish<items >= 32 ? 16 / vector : 1>(fetch(offset), offset, values);
+      finish<together>(fetch(offset), offset, values);
     } else {
       const In* x = x_ + offset;
 #pragma unroll
@@ -169,6 +169,10 @@ class RowSegment {
   __device__ static int thread_column() { return static_cast<int>(threadIdx.x) % threads * vector; }
 
   /// Columns from a thread's first value to its value i.
+  /// Vectors whose multipliers and addends are under way together: as many as a thread of the block has
+  /// registers for.
+  static constexpr int together = items < 32 ? 1 : (threads <= 256 ? 16 : 8) / vector;
+
   __device__ static constexpr int step(int i) { return i / vector * threads * vector + i % vector; }
 
   /// Columns from the thread's first to the end, as far as a load or store can reach.
