@@ -89,6 +89,8 @@ inline void scale_softmax(const InputMatrix& x, const masthead::ConstVector& sca
       return scale_softmax_bf16(x, scale, y, stream);
     case masthead::Dtype::f16:
       return scale_softmax_f16(x, scale, y, stream);
+    case masthead::Dtype::e4m3:
+      throw masthead::Error("x.dtype", "e4m3", "must be f64, f32, bf16 or f16");
   }
 }
 
