@@ -22,7 +22,7 @@ void predict(const float* x, const float* weight, const float* bias, const float
                                                .running_mean = {mean, out},
                                                .running_var = {var, out},
                                                .scale = {scale, 1}};
-  const masthead::Head<masthead::Precision::fp32> head(parameters, stream);  // keeps pointers: make it once
+  const masthead::Head<masthead::Precision::fp32> head(parameters, stream);  // prepares: make it once
   head.forward({x, batch, in}, masthead::Matrix(y, batch, out), stream);     // queued; throws masthead::Error
 }
 // README ends.

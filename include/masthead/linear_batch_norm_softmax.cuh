@@ -203,7 +203,7 @@ requires(Policy::spec.product ==
 }
 
 /// The same in training mode: normalises with the mean and biased variance of this batch (at least 2 rows)
-/// and updates `running` on the device. Four kernels.
+/// and updates `running` on the device. Two to four kernels.
 template <class Policy, class T, HeadOutputOf<T> U>
 requires(Policy::spec.product ==
          Product::plain) void linear_batch_norm_softmax_training(const HeadArguments<T, U>& arguments,

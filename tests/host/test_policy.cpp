@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <cstddef>
+
 #include "masthead/parameters.hpp"
 #include "masthead/policy.hpp"
 
@@ -15,6 +17,25 @@ TEST_SUITE("host policy") {
   constexpr PolicySpec with(void (*change)(PolicySpec&), PolicySpec spec = good) {
     change(spec);
     return spec;
+  }
+
+  /// A change that one predicate rejects.
+  struct Rejected {
+    bool (*predicate)(const PolicySpec&);
+    void (*change)(PolicySpec&);
+  };
+
+  /// `start` passes all predicates; each change of it fails its own, and all() with it.
+  template <std::size_t count>
+  void check_rejected(const PolicySpec& start, const Rejected(&cases)[count]) {
+    CHECK(constraint::all(start));
+    for (const Rejected& c : cases) {
+      const PolicySpec bad = with(c.change, start);
+      CAPTURE(to_string(bad));
+      CHECK(c.predicate(start));
+      CHECK_FALSE(c.predicate(bad));
+      CHECK_FALSE(constraint::all(bad));
+    }
   }
 
   TEST_CASE("a shipped policy meets every constraint") {
@@ -34,12 +55,8 @@ TEST_SUITE("host policy") {
   }
 
   TEST_CASE("each predicate rejects what it names, and all() with it") {
-    struct Case {
-      bool (*predicate)(const PolicySpec&);
-      void (*change)(PolicySpec&);
-    };
     using namespace constraint;
-    const Case cases[] = {
+    const Rejected cases[] = {
         {block_is_whole_warps, [](PolicySpec& p) { p.block_threads = 0; }},
         {block_is_whole_warps, [](PolicySpec& p) { p.block_threads = 100; }},
         {block_is_whole_warps, [](PolicySpec& p) { p.block_threads = 1056; }},
@@ -61,23 +78,12 @@ TEST_SUITE("host policy") {
         {stages_fit_shared_memory, [](PolicySpec& p) { p.tile.k = 128, p.stages = 8; }},
         {blocks_stand_alone, [](PolicySpec& p) { p.cluster_m = 2; }},
     };
-    CHECK(all(good));
-    for (const Case& c : cases) {
-      const PolicySpec bad = with(c.change);
-      CAPTURE(to_string(bad));
-      CHECK(c.predicate(good));
-      CHECK_FALSE(c.predicate(bad));
-      CHECK_FALSE(all(bad));
-    }
+    check_rejected(good, cases);
   }
 
   TEST_CASE("each predicate on wgmma policies rejects what it names, and all() with it") {
-    struct Case {
-      bool (*predicate)(const PolicySpec&);
-      void (*change)(PolicySpec&);
-    };
     using namespace constraint;
-    const Case cases[] = {
+    const Rejected cases[] = {
         {dtype_has_wgmma, [](PolicySpec& p) { p.dtype = Dtype::f32, p.tile.k = 32; }},
         {dtype_has_wgmma, [](PolicySpec& p) { p.dtype = Dtype::f64, p.tile.k = 16; }},
         {tile_is_one_or_two_warpgroups,
@@ -91,25 +97,14 @@ TEST_SUITE("host policy") {
         {stages_fit_shared_memory, [](PolicySpec& p) { p.stages = 4; }},
         {stages_in_range, [](PolicySpec& p) { p.stages = 1; }},
     };
-    CHECK(all(good_wgmma));
-    for (const Case& c : cases) {
-      const PolicySpec bad = with(c.change, good_wgmma);
-      CAPTURE(to_string(bad));
-      CHECK(c.predicate(good_wgmma));
-      CHECK_FALSE(c.predicate(bad));
-      CHECK_FALSE(all(bad));
-    }
+    check_rejected(good_wgmma, cases);
   }
 
   TEST_CASE("each predicate on transposed policies rejects what it names, and all() with it") {
     constexpr PolicySpec transposed{
         Dtype::f16, {.m = 32, .n = 64, .k = 64}, 160, 16, Engine::wgmma_transposed};
-    struct Case {
-      bool (*predicate)(const PolicySpec&);
-      void (*change)(PolicySpec&);
-    };
     using namespace constraint;
-    const Case cases[] = {
+    const Rejected cases[] = {
         {dtype_has_wgmma, [](PolicySpec& p) { p.dtype = Dtype::f32, p.tile.k = 32; }},
         {tile_is_transposed, [](PolicySpec& p) { p.tile.m = 48; }},
         {tile_is_transposed, [](PolicySpec& p) { p.tile.m = 8; }},
@@ -120,24 +115,13 @@ TEST_SUITE("host policy") {
         {stages_fit_shared_memory, [](PolicySpec& p) { p.stages = 24; }},
         {stages_in_range, [](PolicySpec& p) { p.stages = 25; }},
     };
-    CHECK(all(transposed));
+    check_rejected(transposed, cases);
     CHECK(to_string(transposed) == "wgmma_transposed_f16_32x64x64_t160_s16");
-    for (const Case& c : cases) {
-      const PolicySpec bad = with(c.change, transposed);
-      CAPTURE(to_string(bad));
-      CHECK(c.predicate(transposed));
-      CHECK_FALSE(c.predicate(bad));
-      CHECK_FALSE(all(bad));
-    }
   }
 
   TEST_CASE("each predicate on products rejects what it names, and all() with it") {
-    struct Case {
-      bool (*predicate)(const PolicySpec&);
-      void (*change)(PolicySpec&);
-    };
     using namespace constraint;
-    const Case cases[] = {
+    const Rejected cases[] = {
         {product_takes_dtype, [](PolicySpec& p) { p.dtype = Dtype::bf16; }},
         {product_takes_dtype, [](PolicySpec& p) { p.dtype = Dtype::f64; }},
         {product_takes_dtype, [](PolicySpec& p) { p.product = Product::e4m3; }},
@@ -147,14 +131,7 @@ TEST_SUITE("host policy") {
         {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 32; }},
         {stages_fit_shared_memory, [](PolicySpec& p) { p.stages = 4; }},
     };
-    CHECK(all(good_product));
-    for (const Case& c : cases) {
-      const PolicySpec bad = with(c.change, good_product);
-      CAPTURE(to_string(bad));
-      CHECK(c.predicate(good_product));
-      CHECK_FALSE(c.predicate(bad));
-      CHECK_FALSE(all(bad));
-    }
+    check_rejected(good_product, cases);
     for (const PolicySpec& spec : {shipped_product_policies(Product::f16x3, Dtype::f32).low,
                                    shipped_product_policies(Product::e4m3, Dtype::bf16).tall,
                                    shipped_product_policies(Product::e4m3, Dtype::bf16).low,
