@@ -337,7 +337,7 @@ TEST_SUITE("device errors") {
           scale_softmax<SoftmaxPolicy<128, 16>>(Matrix<const float>(good_x.data, rows, 300), {},
                                                 Matrix<float>(x.view().data, rows, 300), stream);
         },
-        "softmax_kernel.blocks", std::to_string(rows), "a grid holds at most 2^31 - 1 blocks");
+        "softmax_vectors_kernel.blocks", std::to_string(rows), "a grid holds at most 2^31 - 1 blocks");
     CHECK(y.download().untouched());
     CHECK(x.download().values() == std::vector<double>(12, 1));
     CHECK(cudaGetLastError() == cudaSuccess);

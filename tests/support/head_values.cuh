@@ -359,6 +359,7 @@ void test_policies() {
         constexpr auto product =
             masthead::shipped_product_policies(masthead::product_of(precision), operand_dtype(precision));
         if (!runs_wgmma) continue;
+        bits.clear();
         run.template operator()<masthead::PolicyFor<product.tall>>();
         run.template operator()<masthead::PolicyFor<product.low>>();
       }
