@@ -190,7 +190,7 @@ TEST_SUITE("host sm90 layout") {
   template <Dtype out>
   float decoded(float distance) {
     const float coded = LogitCode<out>::encode(distance);
-    return -LogitCode<out>::log2_of(logit_code_from_bits(logit_code_bits(coded)), 0.0f);
+    return -LogitCode<out>::log2_of(logit_code_from_bits(logit_code_bits(coded)));
   }
 
   TEST_CASE("codes keep a distance to half a quantum, saturate, and vanish beyond the output's range") {
@@ -206,7 +206,14 @@ TEST_SUITE("host sm90 layout") {
       CHECK(decoded<Dtype::f16>(far) >= 30.9f);
       const std::uint32_t bits = logit_code_bits(LogitCode<Dtype::bf16>::encode(far));
       CHECK(bits % 65536 == 65535);
-      CHECK(exp2_flushed(LogitCode<Dtype::bf16>::log2_of(logit_code_from_bits(bits % 65536), 1.0f)) == 0.0f);
+      // What the code and the distance before it was saturated come to: factors are below 2, and half has
+      // nothing below 2^-25.
+      for (const float coded : {logit_code_from_bits(65535), LogitCode<Dtype::bf16>::encode(far)}) {
+        CHECK(coded_exponential<Dtype::bf16>(coded) == 0.0f);
+      }
+      for (const float coded : {logit_code_from_bits(65535), LogitCode<Dtype::f16>::encode(far)}) {
+        CHECK(2 * coded_exponential<Dtype::f16>(coded) < 0x1p-25f);
+      }
     }
   }
 }

@@ -99,54 +99,82 @@ struct EpilogueSm90 {
   /// Stages distances as codes in the warp's panel.
   __device__ __forceinline__ static void stage_codes(const Accumulators& acc, unsigned char* panel,
                                                      int lane) {
-    // Four addresses serve all blocks, the rest is immediate: sixteen would be kept across the mainloop.
-    const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(panel)) +
-                      static_cast<std::uint32_t>(WarpPanel::stmatrix_offset(lane, 0));
-    stage_box<0>(acc, base);
+    stage_boxes<0>(acc, stmatrix_base(panel, lane), [](float first, float second, int) {
+      return __byte_perm(code_bits(first), code_bits(second), 0x5410);
+    });
+  }
+
+  /// acc, distances, become the exponentials that their codes stand for.
+  __device__ __forceinline__ static void to_exponentials(Accumulators& acc) {
+#pragma unroll
+    for (int i = 0; i < layout.accumulators(); ++i) {
+      acc[i] = coded_exponential<out>(LogitCode<out>::encode(acc[i]));
+    }
+  }
+
+  /// Stages box `box` of the probabilities of these exponentials; factor[h] is that of row lane / 4 + 8 h.
+  template <int box>
+  __device__ __forceinline__ static void stage_probabilities(const Accumulators& acc,
+                                                             const float (&factor)[2], unsigned char* panel,
+                                                             int lane) {
+    stage_box<box>(acc, stmatrix_base(panel, lane), [&](float first, float second, int half) {
+      return narrow_pair<out>(first * factor[half], second * factor[half]);
+    });
   }
 
   /// Two stored codes to two stored probabilities.
-  __device__ __forceinline__ static std::uint32_t normalise_pair(std::uint32_t codes, float offset) {
+  __device__ __forceinline__ static std::uint32_t normalise_pair(std::uint32_t codes, float factor) {
     const float low = logit_code_from_bits(codes & 0xffffu), high = logit_code_from_bits(codes >> 16);
-    return narrow_pair<out>(exp2_flushed(LogitCode<out>::log2_of(low, offset)),
-                            exp2_flushed(LogitCode<out>::log2_of(high, offset)));
+    return narrow_pair<out>(coded_exponential<out>(low) * factor, coded_exponential<out>(high) * factor);
   }
-  __device__ __forceinline__ static uint4 normalise(const uint4& codes, float offset) {
-    return make_uint4(normalise_pair(codes.x, offset), normalise_pair(codes.y, offset),
-                      normalise_pair(codes.z, offset), normalise_pair(codes.w, offset));
+  __device__ __forceinline__ static uint4 normalise(const uint4& codes, float factor) {
+    return make_uint4(normalise_pair(codes.x, factor), normalise_pair(codes.y, factor),
+                      normalise_pair(codes.z, factor), normalise_pair(codes.w, factor));
   }
 
   /// Rows of a staged box that a lane normalises: panel rows 4 i + lane / 8.
   static constexpr int rows_a_lane = Fragment::warp_rows * swizzle_row_bytes / (32 * 16);
 
-  /// The codes of one staged box become probabilities in place; offset[i] is that of the lane's i-th row.
+  /// The codes of one staged box become probabilities in place; factor[i] is that of the lane's i-th row.
   __device__ __forceinline__ static void normalise_box(unsigned char* panel, int box, int lane,
-                                                       const float (&offset)[rows_a_lane]) {
+                                                       const float (&factor)[rows_a_lane]) {
 #pragma unroll
     for (int i = 0; i < rows_a_lane; ++i) {
       auto* unit = reinterpret_cast<uint4*>(panel + box * WarpPanel::box_bytes) + i * 32 + lane;
-      *unit = normalise(*unit, offset[i]);
+      *unit = normalise(*unit, factor[i]);
     }
   }
 
  private:
-  /// Stages boxes `box` and up; lane's address of block j is base ^ 16 (j % 8) in its box (tested against
-  /// WarpPanel::stmatrix_offset).
-  template <int box>
-  __device__ __forceinline__ static void stage_box(const Accumulators& acc, std::uint32_t base) {
+  // Four addresses serve all blocks, the rest is immediate: sixteen would be kept across the mainloop.
+  __device__ __forceinline__ static std::uint32_t stmatrix_base(unsigned char* panel, int lane) {
+    return static_cast<std::uint32_t>(__cvta_generic_to_shared(panel)) +
+           static_cast<std::uint32_t>(WarpPanel::stmatrix_offset(lane, 0));
+  }
+
+  /// Stages pack(first, second, half) of the pairs of box `box`; lane's address of block j is base ^ 16 (j %
+  /// 8) in its box (tested against WarpPanel::stmatrix_offset).
+  template <int box, class Pack>
+  __device__ __forceinline__ static void stage_box(const Accumulators& acc, std::uint32_t base,
+                                                   const Pack& pack) {
 #pragma unroll
     for (int j = 0; j < chunk_blocks; j += 2) {
       std::uint32_t packed[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int half = i % 2, block = box * chunk_blocks + j + i / 2;
-        packed[i] = __byte_perm(code_bits(acc[Fragment::index(block, half, 0)]),
-                                code_bits(acc[Fragment::index(block, half, 1)]), 0x5410);
+        packed[i] = pack(acc[Fragment::index(block, half, 0)], acc[Fragment::index(block, half, 1)], half);
       }
       ptx::stmatrix_x4<box * WarpPanel::box_bytes>(base ^ static_cast<std::uint32_t>(16 * j), packed[0],
                                                    packed[1], packed[2], packed[3]);
     }
-    if constexpr ((box + 1) * chunk_blocks < blocks) stage_box<box + 1>(acc, base);
+  }
+  /// Boxes `box` and up.
+  template <int box, class Pack>
+  __device__ __forceinline__ static void stage_boxes(const Accumulators& acc, std::uint32_t base,
+                                                     const Pack& pack) {
+    stage_box<box>(acc, base, pack);
+    if constexpr ((box + 1) * chunk_blocks < blocks) stage_boxes<box + 1>(acc, base, pack);
   }
 
   __device__ __forceinline__ static std::uint32_t code_bits(float distance) {

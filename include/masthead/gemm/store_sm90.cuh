@@ -4,6 +4,7 @@
 #include <cuda.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "masthead/gemm/epilogue_sm90.cuh"
 
@@ -33,21 +34,37 @@ struct StoreSm90 {
 #pragma unroll 1
     for (int box = 0; box < boxes; ++box) {
       finish_box(box);
-      if (y.by_tma) {
-        cuda::ptx::fence_proxy_async(cuda::ptx::space_shared);
-        __syncwarp();
-        if (lane == 0) {
-          const int at[2] = {static_cast<int>(column) + box * WarpPanel::box_columns, static_cast<int>(row)};
-          cuda::ptx::cp_async_bulk_tensor(cuda::ptx::space_global, cuda::ptx::space_shared, &y.map, at,
-                                          panel + box * WarpPanel::box_bytes);
-          cuda::ptx::cp_async_bulk_commit_group();
-        }
+      send_box(y, panel, box, row, column, lane);
+    }
+    send_elements(y, panel, row, column, lane);
+  }
+
+  /// The same with the boxes unrolled: finish_box.operator()<i>().
+  template <class FinishBox>
+  __device__ __forceinline__ static void unrolled_panel(const OutputSm90<U>& y, const unsigned char* panel,
+                                                        std::int64_t row, std::int64_t column, int lane,
+                                                        const FinishBox& finish_box) {
+    [&]<int... box>(std::integer_sequence<int, box...>) {
+      ((finish_box.template operator()<box>(), send_box(y, panel, box, row, column, lane)), ...);
+    }
+    (std::make_integer_sequence<int, boxes>());
+    send_elements(y, panel, row, column, lane);
+  }
+
+  /// The same of a panel that is finished.
+  // One fence and one turn of lane 0 for all boxes: a fence waits for what the warp stored before it.
+  __device__ __forceinline__ static void finished_panel(const OutputSm90<U>& y, const unsigned char* panel,
+                                                        std::int64_t row, std::int64_t column, int lane) {
+    if (y.by_tma) {
+      cuda::ptx::fence_proxy_async(cuda::ptx::space_shared);
+      __syncwarp();
+      if (lane == 0) {
+#pragma unroll
+        for (int box = 0; box < boxes; ++box) copy_box(y, panel, box, row, column);
+        cuda::ptx::cp_async_bulk_commit_group();
       }
     }
-    if (!y.by_tma) {
-      __syncwarp();
-      elements(y.matrix, panel, row, column, lane);
-    }
+    send_elements(y, panel, row, column, lane);
   }
 
   /// Returns when the panel may be written again.
@@ -82,6 +99,32 @@ struct StoreSm90 {
   }
 
  private:
+  /// By TMA: box `box`, of which every lane has written its part.
+  __device__ __forceinline__ static void send_box(const OutputSm90<U>& y, const unsigned char* panel, int box,
+                                                  std::int64_t row, std::int64_t column, int lane) {
+    if (!y.by_tma) return;
+    cuda::ptx::fence_proxy_async(cuda::ptx::space_shared);
+    __syncwarp();
+    if (lane == 0) {
+      copy_box(y, panel, box, row, column);
+      cuda::ptx::cp_async_bulk_commit_group();
+    }
+  }
+  /// One thread.
+  __device__ __forceinline__ static void copy_box(const OutputSm90<U>& y, const unsigned char* panel, int box,
+                                                  std::int64_t row, std::int64_t column) {
+    const int at[2] = {static_cast<int>(column) + box * WarpPanel::box_columns, static_cast<int>(row)};
+    cuda::ptx::cp_async_bulk_tensor(cuda::ptx::space_global, cuda::ptx::space_shared, &y.map, at,
+                                    panel + box * WarpPanel::box_bytes);
+  }
+  /// Without: the whole panel.
+  __device__ __forceinline__ static void send_elements(const OutputSm90<U>& y, const unsigned char* panel,
+                                                       std::int64_t row, std::int64_t column, int lane) {
+    if (y.by_tma) return;
+    __syncwarp();
+    elements(y.matrix, panel, row, column, lane);
+  }
+
   __device__ static void elements(const Matrix<U>& y, const unsigned char* panel, std::int64_t row,
                                   std::int64_t column, int lane) {
 #pragma unroll 1

@@ -123,17 +123,13 @@ __global__ void __launch_bounds__(FinaliseLogits::threads)
   for (int i = 0; i < FinaliseLogits::parts_a_warp; ++i) {
     const int column = first_column(i);
     if (column >= columns) continue;
-    const float offset = total.offset(reference[i]);
+    const float factor = total.factor(reference[i]);
     std::uint32_t packed[lane_columns / 2];
 #pragma unroll
     for (int v = 0; v < lane_columns; v += 2) {
-      float pair[2];
-#pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        const std::uint32_t bits = logit_code_bits(Code::encode(values[i][v + k])) & 0xffffu;
-        pair[k] = exp2_flushed(Code::log2_of(logit_code_from_bits(bits), offset));
-      }
-      packed[v / 2] = narrow_pair<dtype_of<U>>(pair[0], pair[1]);
+      packed[v / 2] =
+          narrow_pair<dtype_of<U>>(coded_exponential<dtype_of<U>>(Code::encode(values[i][v])) * factor,
+                                   coded_exponential<dtype_of<U>>(Code::encode(values[i][v + 1])) * factor);
     }
     if (vectors && column + lane_columns <= columns) {
       __stwb(reinterpret_cast<uint4*>(y + column), make_uint4(packed[0], packed[1], packed[2], packed[3]));

@@ -67,12 +67,12 @@ __global__ void __launch_bounds__(finalise_threads)
   for (int v = 0; v < vectors; ++v) {
     const int column = (v * finalise_threads + static_cast<int>(threadIdx.x)) * vector;
     if (column < vectored) {
-      *reinterpret_cast<uint4*>(y + column) = Epilogue::normalise(codes[v], total.offset(reference[v]));
+      *reinterpret_cast<uint4*>(y + column) = Epilogue::normalise(codes[v], total.factor(reference[v]));
     }
   }
   for (int column = vectored + static_cast<int>(threadIdx.x); column < columns; column += finalise_threads) {
     auto* unit = reinterpret_cast<std::uint16_t*>(y + column);
-    *unit = static_cast<std::uint16_t>(Epilogue::normalise_pair(*unit, total.offset(reference_at(column))));
+    *unit = static_cast<std::uint16_t>(Epilogue::normalise_pair(*unit, total.factor(reference_at(column))));
   }
 }
 

@@ -24,7 +24,7 @@ template <Sm90Layout layout, class U>
 __device__ __forceinline__ void store_parked(const OutputSm90<U>& y, const ParkedTile& tile,
                                              const RowTotal& total, std::int64_t row, int lane) {
   using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
-  float offset[Epilogue::rows_a_lane];
+  float factor[Epilogue::rows_a_lane];
 #pragma unroll
   for (int i = 0; i < Epilogue::rows_a_lane; ++i) {
     const int panel_row = 4 * i + lane / 8, owner = owned_row(panel_row);
@@ -32,10 +32,29 @@ __device__ __forceinline__ void store_parked(const OutputSm90<U>& y, const Parke
     const float high = __shfl_sync(0xffffffffu, tile.reference[1], panel_row % 8 * 4);
     const RowTotal of_row{__shfl_sync(0xffffffffu, total.reference, owner),
                           __shfl_sync(0xffffffffu, total.sum, owner)};
-    offset[i] = of_row.offset(panel_row < 8 ? low : high);
+    factor[i] = of_row.factor(panel_row < 8 ? low : high);
   }
   StoreSm90<layout, U>::panel(y, tile.panel, row, tile.column, lane,
-                              [&](int box) { Epilogue::normalise_box(tile.panel, box, lane, offset); });
+                              [&](int box) { Epilogue::normalise_box(tile.panel, box, lane, factor); });
+}
+
+/// The same of a tile whose exponentials are in registers, through a panel that nothing else uses.
+template <Sm90Layout layout, class U>
+__device__ __forceinline__ void store_held(const OutputSm90<U>& y, const float (&acc)[layout.accumulators()],
+                                           const RowPartial (&partial)[2], unsigned char* panel,
+                                           std::int64_t column, const RowTotal& total, std::int64_t row,
+                                           int lane) {
+  float factor[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int owner = owned_row(lane / 4 + 8 * half);
+    const RowTotal of_row{__shfl_sync(0xffffffffu, total.reference, owner),
+                          __shfl_sync(0xffffffffu, total.sum, owner)};
+    factor[half] = of_row.factor(partial[half].reference);
+  }
+  StoreSm90<layout, U>::unrolled_panel(y, panel, row, column, lane, [&]<int box>() {
+    EpilogueSm90<layout, dtype_of<U>>::template stage_probabilities<box>(acc, factor, panel, lane);
+  });
 }
 
 /// Ahead of the kernel below in training mode: zeroes its meetings and counts the batch. One block.
@@ -157,16 +176,15 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
 
       GridMeeting meeting;
       meeting.arrive();
-      // The whole block is past its last wgmma: the ring's memory is free.
-      Epilogue::stage_codes(acc, staged, block.lane);
-      const ParkedTile last{staged, block.first_column(tile), {partial[0].reference, partial[1].reference}};
+      Epilogue::to_exponentials(acc);
       meeting.wait();
       ptx::grid_dependency_trigger();
       const int parts = static_cast<int>(p.schedule.grid.tiles_n);
       const std::int64_t rows = p.y.matrix.rows - row;
       const RowTotal total = total_of_16_rows(p.partials + row * parts, parts,
                                               rows < 16 ? static_cast<int>(rows) : 16, parts, block.lane);
-      store_parked<layout>(p.y, last, total, row, block.lane);
+      // The whole block is past its last wgmma: the ring's memory is free.
+      store_held<layout>(p.y, acc, partial, staged, block.first_column(tile), total, row, block.lane);
       if (two) store_parked<layout>(p.y, first, total, row, block.lane);
       StoreSm90<layout, U>::wait_panel_read(block.lane);
     }

@@ -34,7 +34,7 @@ MASTHEAD_HOST_DEVICE float exp2_flushed(float value) {
 inline constexpr float logit_code_origin = 0x1p23f;
 inline constexpr float logit_code_limit = 65535.0f;
 
-/// `encode`: distance -> 2^23 + code, not yet saturated. `log2_of`: coded -> offset - distance.
+/// `encode`: distance -> 2^23 + code, not yet saturated. `log2_of`: coded -> -distance, exactly.
 template <Dtype out>
 struct LogitCode;
 
@@ -45,8 +45,8 @@ struct LogitCode<Dtype::bf16> {
   MASTHEAD_HOST_DEVICE static float encode(float distance) {
     return fmaf(distance, 0x1p9f, logit_code_origin);
   }
-  MASTHEAD_HOST_DEVICE static float log2_of(float coded, float offset) {
-    return fmaf(coded - logit_code_origin, -0x1p-9f, offset);
+  MASTHEAD_HOST_DEVICE static float log2_of(float coded) {
+    return fmaf(coded, -0x1p-9f, logit_code_origin * 0x1p-9f);
   }
 };
 
@@ -59,11 +59,18 @@ struct LogitCode<Dtype::f16> {
     return fminf(fmaf(distance, 0x1p12f, logit_code_origin),
                  fmaf(distance, 0x1p8f, logit_code_origin + coarse_shift));
   }
-  MASTHEAD_HOST_DEVICE static float log2_of(float coded, float offset) {
-    const float code = coded - logit_code_origin;
-    return fminf(fmaf(code, -0x1p-12f, offset), fmaf(code, -0x1p-8f, offset + coarse_shift * 0x1p-8f));
+  MASTHEAD_HOST_DEVICE static float log2_of(float coded) {
+    return fminf(fmaf(coded, -0x1p-12f, logit_code_origin * 0x1p-12f),
+                 fmaf(coded, -0x1p-8f, (logit_code_origin + coarse_shift) * 0x1p-8f));
   }
 };
+
+/// The exponential a code stands for, relative to its reference. A code that is not saturated yet gives the
+/// same probability as the saturated one: none.
+template <Dtype out>
+MASTHEAD_HOST_DEVICE float coded_exponential(float coded) {
+  return exp2_flushed(LogitCode<out>::log2_of(coded));
+}
 
 /// The 16 bits to store, in the low half; NaN saturates (a row with a NaN has a NaN sum, which makes all of
 /// it NaN).

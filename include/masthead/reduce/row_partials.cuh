@@ -13,6 +13,7 @@
 
 #include "masthead/numeric/logit_code.hpp"
 #include "masthead/numeric/online_softmax.hpp"
+#include "masthead/ptx/reciprocal.cuh"
 
 namespace masthead::inline v0 {
 
@@ -28,9 +29,9 @@ struct RowTotal {
   float reference;
   float sum;
 
-  /// log2 p = offset - (reference of the part - t).
-  MASTHEAD_HOST_DEVICE float offset(float part_reference) const {
-    return (part_reference - reference) - log2f(sum);
+  /// p = factor * exp2(t - reference of the part); below 2.
+  __device__ float factor(float part_reference) const {
+    return exp2_flushed(part_reference - reference) * ptx::reciprocal(sum);
   }
 };
 
