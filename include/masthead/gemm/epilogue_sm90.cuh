@@ -4,6 +4,7 @@
 #include <cuda.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "masthead/gemm/loader_sm90.cuh"
 #include "masthead/ptx/stmatrix.cuh"
@@ -31,16 +32,21 @@ struct EpilogueSm90 {
   static constexpr int columns = layout.tile.n;
   static constexpr int blocks = columns / 8;
   static constexpr int chunk_blocks = 64 / 8;
+  static constexpr int chunks = columns / 64;  // and boxes of a panel
   using Accumulators = float[layout.accumulators()];
   using Fragment = WgmmaFragment;
 
   /// acc becomes distances from the part's reference; partial[h] is the statistics of row lane / 4 + 8 h, in
   /// all four lanes that share it. Sums are of the exact logits: a code's rounding then touches one
-  /// probability, not its row.
-  // fmaxf drops NaN, which the sum keeps.
+  /// probability, not its row. end_chunk.operator()<c>() is called once chunk c of 64 columns has been
+  /// summed.
+  // fmaxf drops NaN, which the sum keeps. Exponentials are what limits this: work on a chunk that is called
+  // from here fills the issue slots between those of the next.
+  template <class EndChunk>
   __device__ __forceinline__ static void to_softmax(Accumulators& acc, const AffineColumn* affine, int lane,
-                                                    RowPartial (&partial)[2]) {
+                                                    RowPartial (&partial)[2], const EndChunk& end_chunk) {
     apply_affine(acc, affine, lane);
+    float subtracted[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float maximum[2] = {negative_infinity<float>, negative_infinity<float>};
@@ -49,20 +55,34 @@ struct EpilogueSm90 {
         maximum[0] = fmaxf(maximum[0], acc[Fragment::index(j, half, 0)]);
         maximum[1] = fmaxf(maximum[1], acc[Fragment::index(j, half, 1)]);
       }
-      const float reference = integer_reference(
+      partial[half].reference = integer_reference(
           over_quad(fmaxf(maximum[0], maximum[1]), [](float a, float b) { return fmaxf(a, b); }));
-      const float subtracted = finite_reference(reference);
-      float chunk[columns / 64];
-#pragma unroll
-      for (int c = 0; c < columns / 64; ++c) {
-        const float sum = tree_sum<0, chunk_blocks>([&](int j) {
-          return exponential(acc[Fragment::index(c * chunk_blocks + j, half, 0)], subtracted) +
-                 exponential(acc[Fragment::index(c * chunk_blocks + j, half, 1)], subtracted);
-        });
-        chunk[c] = over_quad(sum, [](float a, float b) { return a + b; });
-      }
-      partial[half] = {reference, tree_sum<0, columns / 64>([&](int c) { return chunk[c]; })};
+      subtracted[half] = finite_reference(partial[half].reference);
     }
+    float sum[2][chunks];
+    [&]<int... chunk>(std::integer_sequence<int, chunk...>) {
+      ((sum[0][chunk] = chunk_sum<chunk, 0>(acc, subtracted[0]),
+        sum[1][chunk] = chunk_sum<chunk, 1>(acc, subtracted[1]), end_chunk.template operator()<chunk>()),
+       ...);
+    }
+    (std::make_integer_sequence<int, chunks>());
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      partial[half].sum = tree_sum<0, chunks>(
+          [&](int c) { return over_quad(sum[half][c], [](float a, float b) { return a + b; }); });
+    }
+  }
+
+  /// The same with the distances staged as codes in the warp's panel.
+  __device__ __forceinline__ static void to_staged_softmax(Accumulators& acc, const AffineColumn* affine,
+                                                           int lane, RowPartial (&partial)[2],
+                                                           unsigned char* panel) {
+    const std::uint32_t base = stmatrix_base(panel, lane);
+    to_softmax(acc, affine, lane, partial, [&]<int chunk>() {
+      stage_box<chunk>(acc, base, [](float first, float second, int) {
+        return __byte_perm(code_bits(first), code_bits(second), 0x5410);
+      });
+    });
   }
 
   /// acc = fma(acc, multiplier, addend) by column.
@@ -94,14 +114,6 @@ struct EpilogueSm90 {
                make_float2(partial[half].reference, partial[half].sum));
       }
     }
-  }
-
-  /// Stages distances as codes in the warp's panel.
-  __device__ __forceinline__ static void stage_codes(const Accumulators& acc, unsigned char* panel,
-                                                     int lane) {
-    stage_boxes<0>(acc, stmatrix_base(panel, lane), [](float first, float second, int) {
-      return __byte_perm(code_bits(first), code_bits(second), 0x5410);
-    });
   }
 
   /// acc, distances, become the exponentials that their codes stand for.
@@ -169,16 +181,17 @@ struct EpilogueSm90 {
                                                    packed[1], packed[2], packed[3]);
     }
   }
-  /// Boxes `box` and up.
-  template <int box, class Pack>
-  __device__ __forceinline__ static void stage_boxes(const Accumulators& acc, std::uint32_t base,
-                                                     const Pack& pack) {
-    stage_box<box>(acc, base, pack);
-    if constexpr ((box + 1) * chunk_blocks < blocks) stage_boxes<box + 1>(acc, base, pack);
-  }
-
   __device__ __forceinline__ static std::uint32_t code_bits(float distance) {
     return logit_code_bits(LogitCode<out>::encode(distance));
+  }
+
+  /// Σ 2^(t - reference) over a lane's logits of one chunk and row half, which become distances.
+  template <int chunk, int half>
+  __device__ __forceinline__ static float chunk_sum(Accumulators& acc, float reference) {
+    return tree_sum<0, chunk_blocks>([&](int j) {
+      return exponential(acc[Fragment::index(chunk * chunk_blocks + j, half, 0)], reference) +
+             exponential(acc[Fragment::index(chunk * chunk_blocks + j, half, 1)], reference);
+    });
   }
 
   /// 2^(value - reference); value becomes its distance from the reference.

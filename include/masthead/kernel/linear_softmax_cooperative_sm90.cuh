@@ -162,13 +162,18 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         }
         block.affine_ring.wait_full(affine_state);
         if constexpr (block.prepared) block.template unscale<mode>(p, acc, tile, affine_state.stage);
-        Epilogue::to_softmax(acc, block.storage.affine.column[affine_state.stage], block.lane, partial);
+        const AffineColumn* affine = block.storage.affine.column[affine_state.stage];
+        const bool last = two || !p.schedule.get(block.cluster, 1, next);
+        if (last) {
+          Epilogue::to_softmax(acc, affine, block.lane, partial, []<int>() {});
+        } else {
+          Epilogue::to_staged_softmax(acc, affine, block.lane, partial, parked);
+        }
         block.affine_ring.arrive_empty(affine_state);
         affine_state.advance();
         Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows,
                           block.lane);
-        if (two || !p.schedule.get(block.cluster, 1, next)) break;
-        Epilogue::stage_codes(acc, parked, block.lane);
+        if (last) break;
         first = {parked, block.first_column(tile), {partial[0].reference, partial[1].reference}};
         tile = next;
         two = true;

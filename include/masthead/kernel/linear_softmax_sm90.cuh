@@ -22,9 +22,8 @@ struct CodedTileSm90 {
     unsigned char* panel = block.storage.panel + warp * WarpPanel::bytes(layout.tile.n);
     const std::int64_t row = block.first_row(tile) + warp * WgmmaFragment::warp_rows;
     RowPartial partial[2];
-    Epilogue::to_softmax(acc, affine, block.lane, partial);
     Store::wait_panel_read(block.lane);
-    Epilogue::stage_codes(acc, panel, block.lane);
+    Epilogue::to_staged_softmax(acc, affine, block.lane, partial, panel);
     Store::finished_panel(p.y, panel, row, block.first_column(tile), block.lane);
     // Behind the panel, whose fence would wait for these stores.
     Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows, block.lane);
