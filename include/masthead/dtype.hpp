@@ -20,6 +20,8 @@ enum class Precision : std::uint8_t {
   fp32_ieee,  ///< float operands, fp32 FMA accumulation in ascending k
   fp32,  ///< float operands as three products of fp16 parts in fp32 sums: at least SGEMM's accuracy, on the
          ///< tensor cores of sm_90; `fp32_ieee` elsewhere
+  tf32,  ///< float operands rounded to the nearest tf32 (11 significant bits), fp32 accumulation on the
+         ///< tensor cores of sm_90; `fp32_ieee` elsewhere
   bf16,  ///< bfloat16 operands, fp32 accumulation
   fp16,  ///< IEEE half operands, fp32 accumulation
   fp8,   ///< bfloat16 operands quantised to e4m3 with a power of two a row, fp32 sums; sm_90 only
@@ -28,6 +30,7 @@ enum class Precision : std::uint8_t {
 /// What happens to a pair of operands between memory and the sum.
 enum class Product : std::uint8_t {
   plain,  ///< they are multiplied as they are
+  tf32,   ///< each is rounded to the nearest tf32 on its way to shared memory
   f16x3,  ///< each is scaled by a power of two a row and split into two fp16 parts: hi hi + hi lo + lo hi
   e4m3,   ///< each is scaled by a power of two a row and rounded to e4m3
 };
@@ -59,12 +62,12 @@ constexpr std::string_view name(Dtype dtype) {
 }
 
 constexpr std::string_view name(Precision precision) {
-  constexpr std::string_view names[] = {"fp64", "fp32_ieee", "fp32", "bf16", "fp16", "fp8"};
+  constexpr std::string_view names[] = {"fp64", "fp32_ieee", "fp32", "tf32", "bf16", "fp16", "fp8"};
   return names[static_cast<int>(precision)];
 }
 
 constexpr std::string_view name(Product product) {
-  constexpr std::string_view names[] = {"plain", "f16x3", "e4m3"};
+  constexpr std::string_view names[] = {"plain", "tf32", "f16x3", "e4m3"};
   return names[static_cast<int>(product)];
 }
 
@@ -86,12 +89,18 @@ constexpr Dtype operand_dtype(Precision precision) {
   }
 }
 
-/// How the fastest engine of a precision multiplies. All but `plain` work on operands in a form of their own:
-/// the weight is brought into it once, x by every call.
+/// How the fastest engine of a precision multiplies.
 constexpr Product product_of(Precision precision) {
-  return precision == Precision::fp32  ? Product::f16x3
-         : precision == Precision::fp8 ? Product::e4m3
-                                       : Product::plain;
+  return precision == Precision::fp32   ? Product::f16x3
+         : precision == Precision::tf32 ? Product::tf32
+         : precision == Precision::fp8  ? Product::e4m3
+                                        : Product::plain;
+}
+
+/// Whether a product works on operands in a form of their own: the weight is brought into it once, x by every
+/// call.
+MASTHEAD_HOST_DEVICE constexpr bool is_prepared(Product product) {
+  return product == Product::f16x3 || product == Product::e4m3;
 }
 
 /// The dtype sums are kept in: double for double operands, float for all others.

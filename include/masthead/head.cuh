@@ -52,7 +52,7 @@ class Head {
       wgmma_ = !check_tensor_map("weight", parameters.weight) &&
                !check_compiled_for_sm90a<PolicyFor<shipped_wgmma.wide>>(device);
     }
-    if constexpr (product != Product::plain) {
+    if constexpr (is_prepared(product)) {
       const Reason reason = check_compiled_for_sm90a<PolicyFor<shipped_product.tall>>(device);
       if constexpr (precision == Precision::fp8) require(reason);
       wgmma_ = !reason;
@@ -65,7 +65,7 @@ class Head {
   /// and this does nothing. Capturable; passes queued on other streams must be ordered before and after it by
   /// the caller.
   void update([[maybe_unused]] cudaStream_t stream) {
-    if constexpr (product != Product::plain) {
+    if constexpr (is_prepared(product)) {
       if (wgmma_) prepared_.template update<product>(parameters_.weight, stream);
     }
   }
@@ -77,12 +77,12 @@ class Head {
   /// Bytes of workspace, aligned to 256, that a forward pass needs whatever x's alignment and the output.
   std::int64_t workspace_bytes(std::int64_t batch, Mode mode = Mode::eval,
                                Dtype y = operand_dtype(precision)) const {
-    if (product != Product::plain && wgmma_) {
+    if (is_prepared(product) && wgmma_) {
       return HeadWorkspace::of(policy(batch), y, mode, Output::log_softmax, batch, parameters_.in_features(),
                                parameters_.out_features())
           .bytes;
     }
-    return HeadWorkspace::of(operand_dtype(precision), y, mode, batch, parameters_.out_features()).bytes;
+    return HeadWorkspace::of(precision, y, mode, batch, parameters_.out_features()).bytes;
   }
 
   /// Eval mode: normalises with running_mean and running_var.
@@ -165,7 +165,7 @@ class Head {
   detail::HeadLaunch<Policy, Element, U> launch(const Arguments<U>& arguments, Mode mode,
                                                 const Workspace& workspace, const Device& device,
                                                 cudaStream_t stream) const {
-    if constexpr (Policy::spec.product == Product::plain) {
+    if constexpr (!is_prepared(Policy::spec.product)) {
       return {arguments, mode, workspace, device, stream, device.ordinal == ordinal_};
     } else {
       return {arguments, mode, workspace, device, stream, device.ordinal == ordinal_, prepared_.view()};
@@ -175,7 +175,7 @@ class Head {
   /// Calls go<Policy>() with a shipped policy.
   template <Mode mode, class Go>
   static void with_policy(const PolicySpec& selected, const Go& go) {
-    if constexpr (product != Product::plain) {
+    if constexpr (is_prepared(product)) {
       if (selected == shipped_product.tall) {
         return go.template operator()<PolicyFor<shipped_product.tall>>();
       }

@@ -22,14 +22,16 @@ struct HeadWorkspace {
   std::int64_t meetings = 0;    ///< (tiles of features) words, training mode by wgmma only
   std::int64_t bytes = 0;
 
-  /// Enough for every policy of Product::plain with operands of this dtype, and every output. Throws Error
-  /// when the size does not fit in 63 bits.
-  static HeadWorkspace of(Dtype operand, Dtype y, Mode mode, std::int64_t batch, std::int64_t out_features) {
+  /// Enough for every policy that multiplies operands of `precision` where they are, and every output. Throws
+  /// Error when the size does not fit in 63 bits.
+  static HeadWorkspace of(Precision precision, Dtype y, Mode mode, std::int64_t batch,
+                          std::int64_t out_features) {
     const auto with = [&](const PolicySpec& policy) {
       return of(policy, y, mode, Output::log_softmax, batch, 1, out_features);
     };
+    const Dtype operand = operand_dtype(precision);
     HeadWorkspace most = with(shipped_policies(operand).small);
-    if (size_of(operand) == 2) {
+    if (has_wgmma(precision)) {
       const ShippedWgmmaPolicies wgmma = shipped_wgmma_policies(operand);
       for (const PolicySpec& policy : {wgmma.wide, wgmma.narrow}) {
         const HeadWorkspace other = with(policy);
@@ -57,7 +59,7 @@ struct HeadWorkspace {
       return take_bytes(checked_product(rows, logits_stride(out_features), element_bytes));
     };
     // Operands that are e4m3 already are read where they are.
-    if (policy.product != Product::plain && policy.dtype != Dtype::e4m3) {
+    if (is_prepared(policy.product) && policy.dtype != Dtype::e4m3) {
       w.x = take_bytes(PreparedLayout{policy.product, batch, in_features}.bytes());
     }
     const bool none = fits_cluster(policy, mode, output, out_features);

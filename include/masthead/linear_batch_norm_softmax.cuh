@@ -43,7 +43,7 @@ class HeadLaunch {
     }
     if constexpr (spec.engine != Engine::simt) {
       if (!checked_by_head) require(check_compiled_for_sm90a<Policy>(device_));
-      if constexpr (spec.product == Product::plain) {
+      if constexpr (!is_prepared(spec.product)) {
         require(check_sm90(arguments.x, arguments.parameters.weight));
       }
     }
@@ -98,7 +98,7 @@ class HeadLaunch {
     const auto splits = static_cast<int>(HeadWorkspace::moment_splits(spec, arguments_.y.rows));
     auto* parts = at<Moments<Sum>>(layout_.parts);
     if constexpr (spec.engine == Engine::wgmma) {
-      if constexpr (std::is_same_v<T, U> && spec.product == Product::plain) {
+      if constexpr (std::is_same_v<T, U> && sizeof(U) == 2 && !is_prepared(spec.product)) {
         if (arguments_.output == Output::softmax &&
             sm90().softmax_training(arguments_.y, at<RowPartial>(layout_.partials), parts,
                                     at<unsigned>(layout_.meetings), update)) {
@@ -135,7 +135,7 @@ class HeadLaunch {
     const Parameters<T>& parameters = arguments_.parameters;
     if constexpr (spec.engine == Engine::wgmma_transposed) {
       return LinearSoftmaxClusterSm90<Policy, T>(arguments_.x, parameters, stream_);
-    } else if constexpr (spec.product == Product::plain) {
+    } else if constexpr (!is_prepared(spec.product)) {
       return LinearSoftmaxSm90<Policy, T>(arguments_.x, parameters.weight, parameters, device_, stream_);
     } else if constexpr (spec.dtype == Dtype::e4m3) {
       return LinearSoftmaxSm90<Policy, T>(x_, weight_, parameters, device_, stream_);
@@ -188,16 +188,16 @@ class HeadLaunch {
 
 }  // namespace detail
 
-/// The head in eval mode (running statistics) with an explicit policy of Product::plain, one or two kernels.
+/// The head in eval mode (running statistics) with an explicit policy whose product takes x and the weight
+/// where they are (plain, tf32), one or two kernels.
 ///
 /// The workspace holds HeadWorkspace::of(...).bytes on the device: nothing when y has the accumulator's
 /// dtype. A wgmma policy asks for x and a weight that TMA can read (check_sm90). Queued on `stream`: no
 /// synchronisation, no allocation, capturable; parameters are read when the kernels run. Deterministic; a
 /// row's bits do not depend on its batch. Throws Error before anything is launched.
 template <class Policy, class T, HeadOutputOf<T> U>
-requires(Policy::spec.product ==
-         Product::plain) void linear_batch_norm_softmax(const HeadArguments<T, U>& arguments,
-                                                        const Workspace& workspace, cudaStream_t stream) {
+requires(!is_prepared(Policy::spec.product)) void linear_batch_norm_softmax(
+    const HeadArguments<T, U>& arguments, const Workspace& workspace, cudaStream_t stream) {
   require(check(arguments, Mode::eval));
   detail::HeadLaunch<Policy, T, U>(arguments, Mode::eval, workspace, Device::current(stream), stream).eval();
 }
@@ -205,31 +205,28 @@ requires(Policy::spec.product ==
 /// The same in training mode: normalises with the mean and biased variance of this batch (at least 2 rows)
 /// and updates `running` on the device. Two to four kernels.
 template <class Policy, class T, HeadOutputOf<T> U>
-requires(Policy::spec.product ==
-         Product::plain) void linear_batch_norm_softmax_training(const HeadArguments<T, U>& arguments,
-                                                                 const RunningStatistics& running,
-                                                                 const Workspace& workspace,
-                                                                 cudaStream_t stream) {
+requires(!is_prepared(Policy::spec.product)) void linear_batch_norm_softmax_training(
+    const HeadArguments<T, U>& arguments, const RunningStatistics& running, const Workspace& workspace,
+    cudaStream_t stream) {
   require(check(arguments, Mode::training));
   detail::HeadLaunch<Policy, T, U>(arguments, Mode::training, workspace, Device::current(stream), stream)
       .training(running);
 }
 
-/// Both with a policy of another product, whose weight has been prepared: PreparedWeight::of<product>(weight,
-/// ...) of parameters.weight, brought up to date when its elements changed. x is prepared in the workspace,
-/// by one kernel more.
+/// Both with a policy whose product takes prepared operands: PreparedWeight::of<product>(weight, ...) of
+/// parameters.weight, brought up to date when its elements changed; and x, which one kernel more prepares in
+/// the workspace.
 template <class Policy, class T, HeadOutputOf<T> U>
-requires(Policy::spec.product !=
-         Product::plain) void linear_batch_norm_softmax(const HeadArguments<T, U>& arguments,
-                                                        const PreparedWeight& weight,
-                                                        const Workspace& workspace, cudaStream_t stream) {
+requires(is_prepared(Policy::spec.product)) void linear_batch_norm_softmax(
+    const HeadArguments<T, U>& arguments, const PreparedWeight& weight, const Workspace& workspace,
+    cudaStream_t stream) {
   require(check(arguments, Mode::eval));
   detail::HeadLaunch<Policy, T, U>(arguments, Mode::eval, workspace, Device::current(stream), stream, false,
                                    weight.view())
       .eval();
 }
 template <class Policy, class T, HeadOutputOf<T> U>
-requires(Policy::spec.product != Product::plain) void linear_batch_norm_softmax_training(
+requires(is_prepared(Policy::spec.product)) void linear_batch_norm_softmax_training(
     const HeadArguments<T, U>& arguments, const PreparedWeight& weight, const RunningStatistics& running,
     const Workspace& workspace, cudaStream_t stream) {
   require(check(arguments, Mode::training));

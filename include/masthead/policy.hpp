@@ -18,10 +18,10 @@ namespace masthead::inline v0 {
 /// Which instructions multiply.
 enum class Engine : std::uint8_t {
   simt,   ///< fused multiply-add on the CUDA cores: every dtype, every architecture from sm_75
-  wgmma,  ///< tensor cores of sm_90, in code compiled for sm_90a, fed by TMA: bf16, f16, and the products of
-          ///< parts
-  wgmma_transposed,  ///< the same with the weight as the first operand, bf16 and f16: for few features or few
-                     ///< rows
+  wgmma,  ///< tensor cores of sm_90, in code compiled for sm_90a, fed by TMA: bf16, f16, and all products but
+          ///< the plain one
+  wgmma_transposed,  ///< the same with the weight as the first operand, bf16, f16 and tf32: for few features
+                     ///< or few rows
 };
 
 constexpr std::string_view name(Engine engine) {
@@ -119,6 +119,7 @@ constexpr bool dtype_has_wgmma(const PolicySpec& p) {
 }
 constexpr bool product_takes_dtype(const PolicySpec& p) {
   if (p.product == Product::plain) return p.dtype != Dtype::e4m3;
+  if (p.product == Product::tf32) return p.dtype == Dtype::f32 && p.engine != Engine::simt;
   if (p.engine != Engine::wgmma) return false;
   return p.product == Product::f16x3 ? p.dtype == Dtype::f32
                                      : p.dtype == Dtype::bf16 || p.dtype == Dtype::e4m3;
@@ -198,10 +199,13 @@ struct Policy {
   static_assert(constraint::stages_fit_shared_memory(spec),
                 "masthead::Policy: the stages must fit in 227 KB of shared memory");
   static_assert(constraint::blocks_stand_alone(spec), "masthead::Policy: cluster_m must be 1 without wgmma");
-  static_assert(constraint::product_takes_dtype(spec),
-                "masthead::Policy: Product::f16x3 multiplies f32 and Product::e4m3 bf16 or e4m3, both with "
-                "wgmma; Product::plain multiplies every dtype but e4m3");
-  static_assert(constraint::dtype_has_wgmma(spec), "masthead::Policy: wgmma multiplies bf16 and f16");
+  static_assert(
+      constraint::product_takes_dtype(spec),
+      "masthead::Policy: Product::f16x3 multiplies f32 and Product::e4m3 bf16 or e4m3, both with "
+      "wgmma; Product::tf32 multiplies f32 with wgmma or wgmma_transposed; Product::plain multiplies "
+      "every dtype but e4m3");
+  static_assert(constraint::dtype_has_wgmma(spec),
+                "masthead::Policy: wgmma multiplies bf16 and f16, and f32 as Product::tf32 or f16x3");
   static_assert(
       constraint::chunks_fit_registers(spec),
       "masthead::Policy: tile.n must be 128 with Product::f16x3, whose sums and two chunks share the "
@@ -267,11 +271,12 @@ constexpr ShippedPolicies shipped_policies(Dtype dtype) {
   return {dtype == Dtype::f32 ? wide : large, large, small};
 }
 
+/// Whether the wgmma engines multiply x and the weight of a precision where they are.
 constexpr bool has_wgmma(Precision precision) {
-  return precision == Precision::bf16 || precision == Precision::fp16;
+  return precision == Precision::bf16 || precision == Precision::fp16 || precision == Precision::tf32;
 }
 
-/// The wgmma policies a head of this 16-bit dtype is built with besides.
+/// The wgmma policies a head of such a precision is built with besides.
 struct ShippedWgmmaPolicies {
   PolicySpec wide;         ///< for many features
   PolicySpec narrow;       ///< for up to `narrow_features`: small tiles, so that more multiprocessors get one
@@ -284,15 +289,21 @@ struct ShippedWgmmaPolicies {
   static constexpr std::int64_t narrow_features = 1024, cluster_features = 512, rows_128_features = 16384;
 };
 
+/// `dtype` is bf16, f16, or f32 for tf32.
 constexpr ShippedWgmmaPolicies shipped_wgmma_policies(Dtype dtype) {
-  return {{dtype, {.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma, 2},
-          {dtype, {.m = 64, .n = 128, .k = 64}, 256, 6, Engine::wgmma, 1},
-          {dtype, {.m = 16, .n = 64, .k = 64}, 160, 16, Engine::wgmma_transposed, 1},
-          {dtype, {.m = 32, .n = 64, .k = 64}, 160, 8, Engine::wgmma_transposed, 1},
-          {dtype, {.m = 128, .n = 64, .k = 64}, 160, 4, Engine::wgmma_transposed, 1},
-          {dtype, {.m = 16, .n = 64, .k = 64}, 160, 20, Engine::wgmma_transposed, 1},
-          {dtype, {.m = 64, .n = 128, .k = 64}, 288, 8, Engine::wgmma_transposed, 1},
-          {dtype, {.m = 128, .n = 128, .k = 64}, 288, 6, Engine::wgmma_transposed, 1}};
+  const Product product = dtype == Dtype::f32 ? Product::tf32 : Product::plain;
+  const int k = swizzle_row_bytes / static_cast<int>(size_of(dtype));
+  const auto transposed = [=](int m, int n, int block_threads, int stages) {
+    return PolicySpec{dtype, {m, n, k}, block_threads, stages, Engine::wgmma_transposed, 1, product};
+  };
+  return {{dtype, {.m = 128, .n = 256, .k = k}, 384, 3, Engine::wgmma, 2, product},
+          {dtype, {.m = 64, .n = 128, .k = k}, 256, 6, Engine::wgmma, 1, product},
+          transposed(16, 64, 160, 16),
+          transposed(32, 64, 160, 8),
+          transposed(128, 64, 160, 4),
+          transposed(16, 64, 160, 20),
+          transposed(64, 128, 288, 8),
+          transposed(128, 128, 288, 6)};
 }
 
 /// The policies of a head whose operands are brought into a form of their own. Tiles of either height give
@@ -314,8 +325,8 @@ constexpr ShippedProductPolicies shipped_product_policies(Product product, Dtype
 }
 
 /// The policy `Head` runs (batch, in_features) -> out_features with on `architecture` (10 * major + minor).
-/// `wgmma`: whether the code is compiled for sm_90a, and (bf16 and fp16) x and the weight have addresses and
-/// row strides that are multiples of 16 bytes. `training`: in training mode, where the wgmma engine takes
+/// `wgmma`: whether the code is compiled for sm_90a, and (bf16, fp16, tf32) x and the weight have addresses
+/// and row strides that are multiples of 16 bytes. `training`: in training mode, where the wgmma engine takes
 /// column statistics. fp8 has no other engine: its policy is the same everywhere.
 ///
 /// Engines round differently, so the engine depends on everything but the batch, and so does the way a wgmma
@@ -326,12 +337,13 @@ constexpr PolicySpec select_policy(Precision precision, int architecture, std::i
                                    std::int64_t in_features, std::int64_t out_features, bool wgmma = true,
                                    bool training = false) {
   const Product product = product_of(precision);
-  if (precision == Precision::fp8 || (wgmma && product != Product::plain && architecture == 90)) {
+  if (precision == Precision::fp8 || (wgmma && is_prepared(product) && architecture == 90)) {
     const ShippedProductPolicies shipped = shipped_product_policies(product, operand_dtype(precision));
     return batch <= shipped.low_batch ? shipped.low : shipped.tall;
   }
-  if (wgmma && has_wgmma(precision) && architecture == 90 && in_features % 8 == 0) {
-    const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(operand_dtype(precision));
+  const Dtype dtype = operand_dtype(precision);
+  if (wgmma && has_wgmma(precision) && architecture == 90 && in_features % (16 / size_of(dtype)) == 0) {
+    const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(dtype);
     // What depends on the batch gives the same bits.
     if (!training && out_features <= shipped.cluster_features) {
       return batch <= 128 ? shipped.cluster_16 : batch <= 640 ? shipped.cluster_32 : shipped.cluster_128;
@@ -341,7 +353,7 @@ constexpr PolicySpec select_policy(Precision precision, int architecture, std::i
     if (!training && batch <= 256 && out_features <= shipped.rows_128_features) return shipped.rows_128;
     return shipped.wide;
   }
-  const ShippedPolicies shipped = shipped_policies(operand_dtype(precision));
+  const ShippedPolicies shipped = shipped_policies(dtype);
   const auto fills = [&](const PolicySpec& p, std::int64_t blocks) {
     const std::int64_t tiles_m = (batch - 1) / p.tile.m + 1, tiles_n = (out_features - 1) / p.tile.n + 1;
     return batch > p.tile.m / 2 && tiles_m >= (blocks - 1) / tiles_n + 1;

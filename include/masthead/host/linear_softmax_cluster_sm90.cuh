@@ -80,8 +80,8 @@ class LinearSoftmaxClusterSm90 {
   template <ClusterEnd end, class U>
   void run(const Matrix<U>& y, Mode mode, int cluster, int tiles_n, RowPartial* partials) const {
     LinearSoftmaxClusterParams<T, U> p{};
-    p.x = make_tensor_map("x", x_, spec.tile.m);
-    p.w = make_tensor_map("weight", parameters_.weight, spec.tile.n);
+    p.x = make_tensor_map("x", x_, spec.tile.m, spec.product);
+    p.w = make_tensor_map("weight", parameters_.weight, spec.tile.n, spec.product);
     p.y = y;
     p.parameters = parameters_;
     p.partials = partials;

@@ -61,7 +61,7 @@ constexpr std::int64_t moment_splits_sm90(const PolicySpec& spec, std::int64_t b
 template <class Policy, class T>
 class LinearSoftmaxSm90 {
   static constexpr PolicySpec spec = Policy::spec;
-  static constexpr bool prepared = spec.product != Product::plain;
+  static constexpr bool prepared = is_prepared(spec.product);
 
  public:
   /// x and the weight as the product multiplies them.
@@ -141,8 +141,8 @@ class LinearSoftmaxSm90 {
       p.x_scale = x_.scale;
       p.w_scale = weight_.scale;
     } else {
-      p.x = make_tensor_map("x", x_, spec.tile.m);
-      p.w = make_tensor_map("weight", weight_, layout.w_slice_rows());
+      p.x = make_tensor_map("x", x_, spec.tile.m, spec.product);
+      p.w = make_tensor_map("weight", weight_, layout.w_slice_rows(), spec.product);
     }
     p.y.matrix = y;
     p.y.by_tma = sizeof(U) == 2 && is_tensor_map(y);

@@ -67,17 +67,19 @@ inline CUtensorMap encode_tensor_map(const std::string& name, CUtensorMapDataTyp
 }  // namespace detail
 
 /// A map of `m` in boxes of `box_rows` rows x 128 bytes under the 128-byte swizzle; reads outside `m` give
-/// zeros, writes outside it are dropped. The map holds the pointer: it serves this matrix alone. Throws
-/// Error.
+/// zeros, writes outside it are dropped. For Product::tf32 reads round to the nearest tf32. The map holds the
+/// pointer: it serves this matrix alone. Throws Error.
 template <class T>
-CUtensorMap make_tensor_map(const std::string& name, const Matrix<T>& m, int box_rows) {
+CUtensorMap make_tensor_map(const std::string& name, const Matrix<T>& m, int box_rows,
+                            Product product = Product::plain) {
   require(check_tensor_map(name, m));
   constexpr Dtype dtype = dtype_of<T>;
   static_assert(dtype != Dtype::f64 && dtype != Dtype::e4m3,
                 "masthead: double and e4m3 have no tensor map here");
-  constexpr auto type = dtype == Dtype::f32   ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
-                        : dtype == Dtype::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                              : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  const auto type = product == Product::tf32 ? CU_TENSOR_MAP_DATA_TYPE_TFLOAT32
+                    : dtype == Dtype::f32    ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+                    : dtype == Dtype::f16    ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                             : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
   constexpr std::uint64_t bytes = sizeof(T);
   const cuuint64_t extents[2] = {static_cast<cuuint64_t>(m.columns), static_cast<cuuint64_t>(m.rows)};
   const cuuint64_t strides[1] = {static_cast<cuuint64_t>(m.row_stride) * bytes};

@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
   constexpr Sm90Layout layout = Policy::spec.sm90();
   using Mainloop = typename EngineSm90<layout>::Mainloop;
   using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
-  static_assert(mode == Mode::eval || layout.product == Product::plain,
+  static_assert(mode == Mode::eval || !is_prepared(layout.product),
                 "moments are taken of sums whose scaling comes with the affine");
   static_assert(layout.panel_bytes() <= layout.stages * layout.stage_bytes(),
                 "the ring holds one staged tile");

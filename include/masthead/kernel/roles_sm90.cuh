@@ -32,14 +32,14 @@ __global__ void sm90a_probe_kernel() {
 }
 
 /// How a layout's product is loaded and summed.
-template <Sm90Layout layout, bool plain = layout.product == Product::plain>
+template <Sm90Layout layout, bool prepared = is_prepared(layout.product)>
 struct EngineSm90 {
   using Loader = LoaderSm90<layout>;
   using AffineLoader = AffineLoaderSm90<layout>;
   using Mainloop = MainloopSm90<layout>;
 };
 template <Sm90Layout layout>
-struct EngineSm90<layout, false> {
+struct EngineSm90<layout, true> {
   using Loader = LoaderPromotedSm90<layout>;
   using AffineLoader = AffineLoaderPromotedSm90<layout>;
   using Mainloop = MainloopPromotedSm90<layout>;
@@ -85,7 +85,7 @@ template <Sm90Layout layout>
 struct BlockSm90 {
   using Loader = typename EngineSm90<layout>::Loader;
   using AffineLoader = typename EngineSm90<layout>::AffineLoader;
-  static constexpr bool prepared = layout.product != Product::plain;
+  static constexpr bool prepared = is_prepared(layout.product);
 
   SharedStorageSm90<layout>& storage;
   typename Loader::Ring ring;

@@ -122,20 +122,24 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
 // clang-format on
 
 /// d (+)= a b^T for 64 rows of a and 2 * count rows of b, 32 bytes of k, both K-major in shared memory behind
-/// descriptors (tile/swizzle.hpp); `accumulate` = 0 overwrites d. All threads of a warpgroup call it; d may
-/// be touched only after wgmma_wait.
+/// descriptors (tile/swizzle.hpp); `accumulate` = 0 overwrites d. Of float the low 13 bits are not looked at:
+/// what is to be multiplied is rounded to tf32 already. All threads of a warpgroup call it; d may be touched
+/// only after wgmma_wait.
 template <Dtype dtype, int count>
 __device__ __forceinline__ void wgmma(float (&d)[count], std::uint64_t a, std::uint64_t b, int accumulate) {
   static_assert(count == 8 || count == 16 || count == 32 || count == 64 || count == 128,
                 "wgmma is wrapped for n = 16, 32, 64, 128 and 256");
-  static_assert(dtype == Dtype::bf16 || dtype == Dtype::f16 || (dtype == Dtype::e4m3 && count == 64));
-  // e4m3 is K-major always: there is nothing to say of transposing.
+  static_assert(dtype == Dtype::bf16 || dtype == Dtype::f16 || dtype == Dtype::f32 ||
+                (dtype == Dtype::e4m3 && count == 64));
+  // tf32 and e4m3 are K-major always: there is nothing to say of transposing.
 #define MASTHEAD_WGMMA(n)                                           \
   if constexpr (2 * count == n) {                                   \
     if constexpr (dtype == Dtype::bf16) {                           \
       MASTHEAD_WGMMA_N##n("m64n" #n "k16.f32.bf16.bf16", ", 0, 0"); \
     } else if constexpr (dtype == Dtype::f16) {                     \
       MASTHEAD_WGMMA_N##n("m64n" #n "k16.f32.f16.f16", ", 0, 0");   \
+    } else if constexpr (dtype == Dtype::f32) {                     \
+      MASTHEAD_WGMMA_N##n("m64n" #n "k8.f32.tf32.tf32", "");        \
     } else {                                                        \
       MASTHEAD_WGMMA_N##n("m64n" #n "k32.f32.e4m3.e4m3", "");       \
     }                                                               \

@@ -53,7 +53,7 @@ struct Sm90TransposedLayout {
   MASTHEAD_HOST_DEVICE constexpr int w_bytes() const { return tile.n * swizzle_row_bytes; }
   MASTHEAD_HOST_DEVICE constexpr int stage_bytes() const { return x_bytes() + w_bytes(); }
   /// In-features one wgmma multiplies: 32 bytes.
-  MASTHEAD_HOST_DEVICE constexpr int instruction_k() const { return 16; }
+  MASTHEAD_HOST_DEVICE constexpr int instruction_k() const { return dtype == Dtype::f32 ? 8 : 16; }
   /// Features of a row that one cluster covers.
   MASTHEAD_HOST_DEVICE constexpr int cluster_features() const { return max_ranks * tile.n; }
 
