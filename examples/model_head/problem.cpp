@@ -1,5 +1,6 @@
 #include "problem.hpp"
 
+#include <bit>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -70,8 +71,11 @@ class Uniform {
   std::uint64_t state_;
 };
 
-void round_through(masthead::Dtype dtype, std::vector<float>& values) {
-  if (dtype == masthead::Dtype::bf16) {
+void round_through(masthead::Precision precision, std::vector<float>& values) {
+  const masthead::Dtype dtype = masthead::operand_dtype(precision);
+  if (precision == masthead::Precision::tf32) {
+    for (float& v : values) v = std::bit_cast<float>(std::bit_cast<std::uint32_t>(v) & ~0x1fffu);
+  } else if (dtype == masthead::Dtype::bf16) {
     for (float& v : values) v = masthead::widen(masthead::round_to<masthead::BFloat16>(v));
   } else if (dtype == masthead::Dtype::f16) {
     for (float& v : values) v = masthead::widen(masthead::round_to<masthead::Half>(v));
@@ -94,8 +98,8 @@ Problem generate(Shape shape, masthead::Precision precision, std::uint64_t seed)
   p.running_mean = uniform.vector(out, -0.5f, 0.5f);
   p.running_var = uniform.vector(out, 0.02f, 0.06f);
   p.scale = uniform.vector(1, 0.5f, 1.5f);
-  round_through(masthead::operand_dtype(precision), p.x);
-  round_through(masthead::operand_dtype(precision), p.weight);
+  round_through(precision, p.x);
+  round_through(precision, p.weight);
   return p;
 }
 

@@ -145,7 +145,10 @@ double log_tolerance(const Reference& reference, masthead::Precision precision, 
   const double unit = precision == masthead::Precision::fp64 ? 0x1p-53 : 0x1p-24;
   const auto in_features = static_cast<double>(shape.in_features);
   const bool sixteen_bit = masthead::size_of(masthead::operand_dtype(precision)) == 2;
-  const double roundings = std::max(2 * std::sqrt(in_features), sixteen_bit ? in_features / 8 : 0.0) + 6;
+  const double truncated = sixteen_bit                              ? in_features / 8
+                           : precision == masthead::Precision::tf32 ? in_features / 4
+                                                                    : 0.0;
+  const double roundings = std::max(2 * std::sqrt(in_features), truncated) + 6;
   const double outputs = roundings * reference.max_output;
   const double exponentials = std::sqrt(static_cast<double>(shape.out_features)) + 16;
   return unit * (outputs * reference.max_multiplier + 4 * reference.max_logit + exponentials);

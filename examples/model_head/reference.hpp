@@ -36,8 +36,8 @@ double max_log_difference(const std::vector<double>& written, masthead::Output o
 /// roundoff u of the accumulator, an output of the linear layer may be off by (2 sqrt(in_features) + 6) u
 /// times the largest output (rounding errors of a sum add up like a random walk), which the multiplier passes
 /// on to the logit; the rest is for the rounding of logits and of exponentials and their sum. Tensor cores,
-/// which 16-bit operands may meet, truncate every 16 products: up to 2 u each time, always towards zero, so
-/// that in_features / 8 takes the place of the walk.
+/// which 16-bit operands may meet, truncate every 16 products (tf32: every 8): up to 2 u each time, always
+/// towards zero, so that in_features / 8 (/ 4) takes the place of the walk.
 double log_tolerance(const Reference& reference, masthead::Precision precision, const Shape& shape);
 
 /// The same for running statistics, which are stored as float.

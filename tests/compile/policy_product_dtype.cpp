@@ -1,5 +1,6 @@
 // expect: masthead::Policy: Product::f16x3 multiplies f32 and Product::e4m3 bf16 or e4m3, both with wgmma;
-//   Product::plain multiplies every dtype but e4m3
+//   Product::tf32 multiplies f32 with wgmma or wgmma_transposed; Product::plain multiplies every dtype but
+//   e4m3
 #include "masthead/policy.hpp"
 
 using namespace masthead;

@@ -141,6 +141,19 @@ TEST_SUITE("host policy") {
     }
   }
 
+  TEST_CASE("tf32: f32 with either wgmma engine") {
+    using namespace constraint;
+    const Rejected cases[] = {
+        {product_takes_dtype, [](PolicySpec& p) { p.dtype = Dtype::bf16, p.tile.k = 64; }},
+        {product_takes_dtype, [](PolicySpec& p) { p.dtype = Dtype::f64, p.tile.k = 16; }},
+        {product_takes_dtype, [](PolicySpec& p) { p.engine = Engine::simt; }},
+        {dtype_has_wgmma, [](PolicySpec& p) { p.product = Product::plain; }},
+        {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 64; }},
+    };
+    check_rejected(shipped_wgmma_policies(Dtype::f32).wide, cases);
+    check_rejected(shipped_wgmma_policies(Dtype::f32).cluster_16, cases);
+  }
+
   TEST_CASE("predicates accept their limits") {
     CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 32; })));
     CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 1024; })));
@@ -158,9 +171,13 @@ TEST_SUITE("host policy") {
     CHECK(to_string(good_wgmma) == "wgmma_bf16_128x256x64_t384_s3_c2");
     CHECK(to_string(good_product) == "wgmma_f32_128x128x64_t384_s3_c2_f16x3");
     CHECK(name(Precision::fp32_ieee) == "fp32_ieee");
+    CHECK(to_string(shipped_wgmma_policies(Dtype::f32).wide) == "wgmma_f32_128x256x32_t384_s3_c2_tf32");
+    CHECK(name(Precision::tf32) == "tf32");
+    CHECK(name(Precision::bf16) == "bf16");
     CHECK(name(Precision::fp8) == "fp8");
     CHECK(name(Dtype::e4m3) == "e4m3");
     CHECK(name(Product::f16x3) == "f16x3");
+    CHECK(name(Product::e4m3) == "e4m3");
     CHECK(name(Dtype::f16) == "f16");
     CHECK(name(Output::log_softmax) == "log_softmax");
     CHECK(name(Mode::training) == "training");
@@ -199,8 +216,8 @@ TEST_SUITE("host policy") {
     }
   }
 
-  TEST_CASE("select_policy: wgmma for 16-bit precisions on sm_90 where TMA can read, whatever the batch") {
-    for (const Precision precision : {Precision::bf16, Precision::fp16}) {
+  TEST_CASE("select_policy: wgmma for bf16, fp16 and tf32 on sm_90 where TMA can read, whatever the batch") {
+    for (const Precision precision : {Precision::bf16, Precision::fp16, Precision::tf32}) {
       const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(operand_dtype(precision));
       for (const PolicySpec& spec :
            {shipped.wide, shipped.narrow, shipped.cluster_16, shipped.cluster_32, shipped.cluster_128,
@@ -229,6 +246,9 @@ TEST_SUITE("host policy") {
         CHECK(select_policy(precision, 90, batch, 1024, 512, true, true) == shipped.narrow);
         // Rows of x and the weight that are no multiple of 16 bytes; addresses that are not; another GPU.
         CHECK(select_policy(precision, 90, batch, 8191, 8192).engine == Engine::simt);
+        CHECK(select_policy(precision, 90, batch, 8190, 8192).engine == Engine::simt);
+        CHECK((select_policy(precision, 90, batch, 12, 8192).engine == Engine::simt) ==
+              (precision != Precision::tf32));
         CHECK(select_policy(precision, 90, batch, 8192, 8192, false).engine == Engine::simt);
         for (const int architecture : {75, 80, 89, 100, 120}) {
           CHECK(select_policy(precision, architecture, batch, 8192, 8192).engine == Engine::simt);
@@ -237,6 +257,17 @@ TEST_SUITE("host policy") {
     }
     for (const Precision precision : {Precision::fp64, Precision::fp32_ieee}) {
       CHECK(select_policy(precision, 90, 1024, 8192, 8192).engine == Engine::simt);
+    }
+  }
+
+  TEST_CASE("select_policy: tf32 is fp32_ieee where there is no wgmma") {
+    for (const std::int64_t batch : {1, 100, 1024}) {
+      for (const int architecture : {75, 80, 90, 100}) {
+        CHECK(select_policy(Precision::tf32, architecture, batch, 8192, 8192, false) ==
+              select_policy(Precision::fp32_ieee, architecture, batch, 8192, 8192));
+      }
+      CHECK(select_policy(Precision::tf32, 90, batch, 8190, 8192) ==
+            select_policy(Precision::fp32_ieee, 90, batch, 8190, 8192));
     }
   }
 
@@ -268,12 +299,16 @@ TEST_SUITE("host policy") {
     CHECK(operand_dtype(Precision::fp64) == Dtype::f64);
     CHECK(operand_dtype(Precision::fp32) == Dtype::f32);
     CHECK(operand_dtype(Precision::fp32_ieee) == Dtype::f32);
+    CHECK(operand_dtype(Precision::tf32) == Dtype::f32);
     CHECK(operand_dtype(Precision::fp16) == Dtype::f16);
     CHECK(operand_dtype(Precision::bf16) == Dtype::bf16);
     CHECK(operand_dtype(Precision::fp8) == Dtype::bf16);
     CHECK(product_of(Precision::fp8) == Product::e4m3);
     CHECK(product_of(Precision::fp32) == Product::f16x3);
     CHECK(product_of(Precision::fp32_ieee) == Product::plain);
+    CHECK(product_of(Precision::tf32) == Product::tf32);
+    for (const Product product : {Product::plain, Product::tf32}) CHECK_FALSE(is_prepared(product));
+    for (const Product product : {Product::f16x3, Product::e4m3}) CHECK(is_prepared(product));
     CHECK(accumulator_dtype(Dtype::bf16) == Dtype::f32);
     CHECK(accumulator_dtype(Dtype::f64) == Dtype::f64);
     static_assert(std::is_same_v<HostElement<Dtype::bf16>, BFloat16>);

@@ -79,6 +79,17 @@ inline HeadProblem problem_of(const HeadCase& c, masthead::Dtype operands) {
   return p;
 }
 
+/// The same with operands that every engine of `precision` multiplies as they are.
+template <Precision precision>
+HeadProblem problem_of(const HeadCase& c) {
+  HeadProblem p = problem_of(c, masthead::operand_dtype(precision));
+  if (precision == Precision::tf32) {
+    for (double& x : p.x) x = rounded_to_tf32(x);
+    for (double& w : p.weight) w = rounded_to_tf32(w);
+  }
+  return p;
+}
+
 /// Rows of a problem, in eval mode a problem of their own.
 inline HeadProblem rows_of(const HeadProblem& p, const std::vector<std::int64_t>& rows) {
   HeadProblem part = p;

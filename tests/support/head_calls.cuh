@@ -182,7 +182,7 @@ void test_graph() {
   for (std::uint64_t replay = 0; replay < 3; ++replay) {
     CAPTURE(replay);
     c.seed = 15 + replay;
-    HeadProblem p = problem_of(c, masthead::dtype_of<T>);
+    HeadProblem p = problem_of<precision>(c);
     p.scale = {2 - 3.0 * static_cast<double>(replay)};
     problem.x.set(p.x);
     problem.weight.set(p.weight);

@@ -64,7 +64,7 @@ template <Precision precision>
 void check_head_case(const HeadCase& c, Findings& findings) {
   using T = ElementOf<precision>;
   using Sum = masthead::Accumulator<T>;
-  const HeadProblem p = problem_of(c, masthead::dtype_of<T>);
+  const HeadProblem p = problem_of<precision>(c);
   DeviceProblem<T> problem(p, c);
   const Stream stream;
   const Head<precision> head(problem.parameters(), stream);
@@ -135,7 +135,7 @@ void test_large() {
   check_cases(
       cases, [](const Large& l) { return std::string(name(l.mode)) + ' ' + to_string(l.c); },
       [](const Large& l, Findings& findings) {
-        const HeadProblem p = problem_of(l.c, masthead::dtype_of<T>);
+        const HeadProblem p = problem_of<precision>(l.c);
         DeviceProblem<T> problem(p, l.c);
         const Stream stream;
         const Head<precision> head(problem.parameters(), stream);
@@ -177,7 +177,7 @@ void test_extremes() {
     for (const Mode mode : {Mode::eval, Mode::training}) {
       CAPTURE(name(mode));
       const HeadCase c{.shape = {6, k, 70}, .data = Data::uniform, .seed = 8};
-      HeadProblem p = problem_of(c, masthead::dtype_of<T>);
+      HeadProblem p = problem_of<precision>(c);
       const double inf = std::numeric_limits<double>::infinity();
       if (mode == Mode::eval) {
         p.x[at(1, k, 3)] = std::nan("");
@@ -225,7 +225,7 @@ void test_running_statistics() {
       const DeviceRunning running(expected, stored);
       for (std::uint64_t batch = 0; batch < 3; ++batch) {
         const HeadCase c{.shape = {65, 40, features}, .seed = 20 + batch};
-        const HeadProblem p = problem_of(c, masthead::dtype_of<T>);
+        const HeadProblem p = problem_of<precision>(c);
         const HeadReference reference = head_reference(p, true);
         // Each step starts from what is stored: its rounding is not this step's error.
         expected.mean = running.mean.values();
@@ -281,10 +281,13 @@ template <Precision precision>
 void test_distant_features() {
   using T = ElementOf<precision>;
   const HeadCase c{.shape = {400, 1, 5}, .seed = 31};
-  HeadProblem p = problem_of(c, masthead::dtype_of<T>);
+  HeadProblem p = problem_of<precision>(c);
   const double mean = masthead::dtype_of<T> == Dtype::bf16 ? 20 : 500;
   for (double& x : p.x) x = mean + 0.5 * x;
   p.x = rounded(p.x, masthead::dtype_of<T>);
+  if (precision == Precision::tf32) {
+    for (double& x : p.x) x = rounded_to_tf32(x);
+  }
   p.weight.assign(5, 1.0);
   const HeadReference reference = head_reference(p, true);
   DeviceProblem<T> problem(p, c);
@@ -312,7 +315,7 @@ void test_policies() {
   if (!small_sizes()) shapes.push_back({20, 40, 16500});
   for (const Shape& shape : shapes) {
     const HeadCase c{.shape = shape, .scale = scale_per_feature(shape.out_features, 3), .seed = 12};
-    const HeadProblem p = problem_of(c, masthead::dtype_of<T>);
+    const HeadProblem p = problem_of<precision>(c);
     DeviceProblem<T> problem(p, c);
     const Stream stream;
     for (const Mode mode : {Mode::eval, Mode::training}) {
@@ -327,7 +330,7 @@ void test_policies() {
                                                                     Output::softmax, shape.batch,
                                                                     shape.in_features, shape.out_features)
                                             .bytes);
-        if constexpr (Policy::spec.product != masthead::Product::plain) {
+        if constexpr (is_prepared(Policy::spec.product)) {
           const auto weight = masthead::PreparedWeight::of<Policy::spec.product>(
               problem.parameters().weight, masthead::Device::current(stream), stream);
           if (mode == Mode::eval) {
@@ -355,7 +358,7 @@ void test_policies() {
       run.template operator()<masthead::PolicyFor<shipped.small>>();
       run.template operator()<masthead::PolicyFor<shipped.large>>();
       run.template operator()<masthead::PolicyFor<shipped.wide>>();
-      if constexpr (masthead::product_of(precision) != masthead::Product::plain) {
+      if constexpr (is_prepared(masthead::product_of(precision))) {
         constexpr auto product =
             masthead::shipped_product_policies(masthead::product_of(precision), operand_dtype(precision));
         if (!runs_wgmma) continue;
@@ -365,7 +368,7 @@ void test_policies() {
       }
       if constexpr (masthead::has_wgmma(precision)) {
         constexpr auto wgmma = masthead::shipped_wgmma_policies(operand_dtype(precision));
-        if (!runs_wgmma || shape.in_features % 8 != 0) continue;
+        if (!runs_wgmma || !is_tensor_map(problem.x.view())) continue;
         bits.clear();
         run.template operator()<masthead::PolicyFor<wgmma.cluster_16>>();
         run.template operator()<masthead::PolicyFor<wgmma.cluster_32>>();

@@ -1,6 +1,7 @@
 #pragma once
 /// Random heads, and their values in the element types of the library.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -92,6 +93,14 @@ inline std::vector<double> to_doubles(const Elements& elements) {
 /// The values as they are after rounding to a dtype: what a reference must start from.
 inline std::vector<double> rounded(const std::vector<double>& values, masthead::Dtype dtype) {
   return to_doubles(to_elements(values, dtype));
+}
+
+/// The value rounded to the nearest tf32: 11 significant bits in float's range of exponents.
+inline double rounded_to_tf32(double value) {
+  if (value == 0 || !std::isfinite(value)) return value;
+  const double unit = std::ldexp(1.0, std::max(std::ilogb(value) - 10, -136));
+  const double nearest = std::nearbyint(value / unit) * unit;  // the default mode: ties to even
+  return std::abs(nearest) < 0x1p128 ? nearest : std::copysign(HUGE_VAL, value);
 }
 
 struct Shape {
