@@ -1,4 +1,4 @@
-#include "typed_head.cuh"
+#include "typed_head_eval.cuh"
 
 namespace masthead_pytorch {
 

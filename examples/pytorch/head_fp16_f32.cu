@@ -1,4 +1,5 @@
-#include "typed_head.cuh"
+#include "typed_head_eval.cuh"
+#include "typed_head_training.cuh"
 
 namespace masthead_pytorch {
 

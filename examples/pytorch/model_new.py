@@ -19,9 +19,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 def _masthead_folder():
-    """The repository: above this file or, where the code was executed from a string, at or above the working directory
-    or a folder of sys.path. The environment variable MASTHEAD_ROOT goes first."""
-    starts = [os.environ.get("MASTHEAD_ROOT"), _masthead_folder.__code__.co_filename, os.getcwd(), *sys.path]
+    """The repository: above this file or, where the code was executed from a string, above the file of those globals, at
+    or above the working directory or a folder of sys.path. The environment variable MASTHEAD_ROOT goes first."""
+    starts = [os.environ.get("MASTHEAD_ROOT"), _masthead_folder.__code__.co_filename, globals().get("__file__")]
+    starts += [os.getcwd(), *sys.path]
     for start in filter(None, starts):
         path = pathlib.Path(start).resolve()
         for folder in (path, *path.parents):
@@ -51,7 +52,7 @@ def _masthead_load():
         sources=[str(path) for path in sorted(source.glob("*.c*")) if path.suffix in (".cpp", ".cu")],
         extra_include_paths=[str(root / "include"), str(source)],
         extra_cflags=["-std=c++20", "-O2"],
-        extra_cuda_cflags=["-std=c++20", "-O3", *(f"-gencode=arch=compute_{t},code=sm_{t}" for t in targets)],
+        extra_cuda_cflags=["-std=c++20", "-O2", *(f"-gencode=arch=compute_{t},code=sm_{t}" for t in targets)],
         extra_ldflags=sorted(libstdcxx),
         is_python_module=False,
     )

@@ -1,7 +1,7 @@
 /// The operators on CUDA tensors: by the library, on the current stream.
 
 #include <ATen/Context.h>
-#include <ATen/ops/empty.h>
+#include <ATen/cuda/EmptyTensor.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
@@ -87,10 +87,15 @@ bool is_for_library(const HeadTensors& t, at::ScalarType y) {
   return major == 9;
 }
 
+/// at::empty without the way through the dispatcher, which takes longer than the allocation.
+Tensor empty(at::IntArrayRef sizes, at::ScalarType dtype, const Tensor& like) {
+  return Tensor(at::detail::empty_cuda(sizes, dtype, like.device(), std::nullopt));
+}
+
 /// Calls run(head, x, y, workspace, stream) with everything in place, and returns y.
 template <class Run>
 Tensor with_head(const HeadTensors& t, mh::Mode mode, at::ScalarType dtype, const Run& run) {
-  const Tensor y = at::empty({t.x.size(0), t.weight.size(0)}, t.x.options().dtype(dtype));
+  const Tensor y = empty({t.x.size(0), t.weight.size(0)}, dtype, t.x);
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(t.x.get_device());
   const mh::Precision precision = precision_of(dtype_of(t.x));
   const HeadParameters parameters{
@@ -101,7 +106,7 @@ Tensor with_head(const HeadTensors& t, mh::Mode mode, at::ScalarType dtype, cons
   const AnyHead& head = cached->current(t.weight, stream, mode == mh::Mode::training);
   const Tensor x = is_readable(precision, t.x) ? t.x : readable_copy(precision, t.x);
   const std::int64_t bytes = head.workspace_bytes(x.size(0), mode);
-  const Tensor workspace = at::empty({bytes}, t.x.options().dtype(at::kByte));
+  const Tensor workspace = empty({bytes}, at::kByte, t.x);
   run(head, input_matrix(x), OutputMatrix{y.mutable_data_ptr(), dtype_of(y), y.size(0), y.size(1), y.size(1)},
       mh::Workspace{workspace.mutable_data_ptr(), bytes}, stream);
   return y;
@@ -117,7 +122,7 @@ Tensor head_cuda(const Tensor& x, const Tensor& weight, const OptionalTensor& bi
   const at::ScalarType y = output_dtype(x, scale, dtype);
   const c10::cuda::CUDAGuard guard(x.device());
   if (!is_for_library(t, y)) return composite(t, dtype);
-  if (x.size(0) == 0) return at::empty({0, weight.size(0)}, x.options().dtype(y));
+  if (x.size(0) == 0) return empty({0, weight.size(0)}, y, x);
   return with_head(t, mh::Mode::eval, y,
                    [](const AnyHead& head, auto&&... arguments) { head.forward(arguments...); });
 }
@@ -155,7 +160,7 @@ Tensor scale_softmax_cuda(const Tensor& x, const OptionalTensor& scale, Optional
     return composite_scale_softmax(x, scale, dtype);
   }
   const Tensor in = x.stride(1) == 1 && x.stride(0) >= x.size(1) ? x : x.contiguous();
-  const Tensor y = at::empty(x.sizes(), x.options().dtype(type));
+  const Tensor y = empty(x.sizes(), type, x);
   if (y.numel() == 0) return y;
   scale_softmax(input_matrix(in), const_vector(scale),
                 {y.mutable_data_ptr(), dtype_of(y), y.size(0), y.size(1), y.size(1)},

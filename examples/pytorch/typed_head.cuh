@@ -1,20 +1,19 @@
 #pragma once
 /// masthead::Head behind AnyHead.
+///
+/// The passes are defined in typed_head_eval.cuh and typed_head_training.cuh: where the kernels of both take
+/// long to compile, each gets a source of its own.
 
 #include <memory>
-#include <type_traits>
 
 #include "masthead/head.cuh"
 #include "typed.cuh"
 
 namespace masthead_pytorch {
 
-/// Whether a head multiplies a prepared copy of the weight: those of float may. The others read it in place.
-template <class Head>
-concept Prepared = std::is_same_v<typename Head::Element, float> &&
-    requires(Head& head, cudaStream_t stream) {
-  head.update(stream);
-};
+/// Whether a head may multiply a prepared copy of the weight. The others read it in place.
+template <mh::Precision precision>
+inline constexpr bool prepares = mh::product_of(precision) != mh::Product::plain;
 
 template <mh::Precision precision, class U = typename mh::Head<precision>::Element>
 class TypedHead final : public AnyHead {
@@ -33,27 +32,23 @@ class TypedHead final : public AnyHead {
                                 .epsilon = p.epsilon},
               allowed(stream)) {}
 
-  bool is_prepared() const override { return Prepared<Head>; }
+  bool is_prepared() const override { return prepares<precision>; }
   void update(cudaStream_t stream) override {
-    if constexpr (Prepared<Head>) head_.update(stream);
+    if constexpr (prepares<precision>) head_.update(stream);
   }
 
   std::int64_t workspace_bytes(std::int64_t batch, mh::Mode mode) const override {
     return head_.workspace_bytes(batch, mode, mh::dtype_of<U>);
   }
   void forward(const InputMatrix& x, const OutputMatrix& y, const mh::Workspace& workspace,
-               cudaStream_t stream) const override {
-    head_.forward(typed<const T>(x), typed<U>(y), workspace, stream);
-  }
+               cudaStream_t stream) const override;
   void forward_training(const InputMatrix& x, const OutputMatrix& y, const mh::RunningStatistics& running,
-                        const mh::Workspace& workspace, cudaStream_t stream) const override {
-    head_.forward_training(typed<const T>(x), typed<U>(y), running, workspace, stream);
-  }
+                        const mh::Workspace& workspace, cudaStream_t stream) const override;
 
  private:
   /// Memory of a prepared weight must not belong to a graph.
   static cudaStream_t allowed(cudaStream_t stream) {
-    if (Prepared<Head> && mh::Device::current(stream).capturing) {
+    if (prepares<precision> && mh::Device::current(stream).capturing) {
       throw mh::Error("stream", "capturing",
                       "run the module once before it is captured: its weight is prepared outside of graphs");
     }

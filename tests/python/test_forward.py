@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import Judge, Reference, data, make, reference_of
+from conftest import Judge, ModelNew, Reference, data, make, reference_of
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
-# 100 and 1001 columns are no multiple of what TMA reads; 1 and 7 rows are less than any tile.
-SHAPES = [(1, 64, 10), (7, 100, 33), (129, 1001, 257), (64, 2048, 1000), (300, 256, 1300), (5, 1, 1), (257, 512, 8192)]
+# 100 and 1001 columns are no multiple of what TMA reads; 1 and 7 rows are less than any tile; 16 rows of many features
+# and 1024 x 8192 results have engines of their own.
+SHAPES = [(1, 64, 10), (7, 100, 33), (129, 1001, 257), (64, 2048, 1000), (300, 256, 1300), (5, 1, 1), (257, 512, 8192),
+          (16, 1024, 4096), (1024, 128, 8192)]
 
 
 def shape_name(shape):
@@ -93,6 +95,17 @@ def test_cumulative_average(dtype):
 
 
 @pytest.mark.parametrize("training", [False, True])
+def test_epsilon_and_momentum(training):
+    """Values that no default stands in for."""
+    model = make(100, 40, bn_eps=0.3, bn_momentum=0.7).train(training)
+    x = data(32, 100)
+    judge = Judge(model, x)
+    judge.check(model(x).detach())
+    if training:
+        check_running(model, judge.running)
+
+
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("arguments", [dict(affine=False), dict(track_running_stats=False)], ids=str)
 def test_other_batch_norms(arguments, training):
     model = make(64, 50)
@@ -136,6 +149,17 @@ def test_empty_batch(dtype, training):
     model = make(64, 50, dtype).train(training)
     y = model(data(0, 64, dtype))
     assert y.shape == (0, 50) and y.dtype == dtype
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_no_input_features(dtype, training):
+    """x W^T is 0: every row is the softmax of the same logits."""
+    reference, model = (make(8, 50, dtype, kind=kind).train(training) for kind in (Reference, ModelNew))
+    for m in (reference, model):
+        m.gemm.weight = nn.Parameter(m.gemm.weight[:, :0].detach())
+    x = data(5, 8, dtype)[:, :0]
+    torch.testing.assert_close(model(x), reference(x))
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -5,6 +5,7 @@ import copy
 import io
 import itertools
 import pickle
+import sys
 import threading
 
 import pytest
@@ -31,17 +32,42 @@ def test_the_same_seed_gives_the_same_weights():
         assert [name for name, _ in model.named_children()] == ["gemm", "bn", "softmax"]
 
 
+def execute(**globals_):
+    """The text of model_new.py, as somebody does who has no file of it."""
+    globals_ = {"__name__": "somebody", "__builtins__": builtins, **globals_}
+    exec(compile((ROOT / "examples/pytorch/model_new.py").read_text(), "<string>", "exec"), globals_)
+    return globals_
+
+
 @pytest.mark.cpu
-def test_runs_in_the_globals_of_another_module():
-    source = (ROOT / "examples/pytorch/model_new.py").read_text()
-    globals_ = {"__name__": "somebody", "__builtins__": builtins, "__file__": "/nowhere/else.py"}
-    exec(compile(source, "<string>", "exec"), globals_)
+@pytest.mark.parametrize("file", [{}, {"__file__": "/nowhere/else.py"}, {"__file__": None}], ids=str)
+def test_runs_in_the_globals_of_another_module(file):
+    globals_ = execute(**file)
     assert not [name for name in FORBIDDEN if name in globals_]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     model = globals_["ModelNew"](30, 20).to(device).eval()
     x = data(5, 30, device=device)
     Judge(model, x).check(model(x).detach())
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("named_by", ["environment", "file", "working directory", "sys.path", "nothing"])
+def test_the_repository_is_found(named_by, monkeypatch, tmp_path):
+    find = execute(__file__=str(ROOT / "tests/python/harness.py") if named_by == "file" else "/nowhere/else.py")[
+        "_masthead_folder"
+    ]
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks") if named_by == "sys.path" else str(tmp_path)])
+    monkeypatch.chdir(ROOT / "examples" if named_by == "working directory" else tmp_path)
+    if named_by == "environment":
+        monkeypatch.setenv("MASTHEAD_ROOT", str(ROOT))
+    else:
+        monkeypatch.delenv("MASTHEAD_ROOT", raising=False)
+    if named_by == "nothing":
+        with pytest.raises(RuntimeError, match="MASTHEAD_ROOT"):
+            find()
+    else:
+        assert find() == ROOT
 
 
 @pytest.mark.cpu
@@ -100,6 +126,12 @@ def load_other(model, x):
     return model
 
 
+def load_assigned(model, x):
+    other = make(model.gemm.in_features, model.gemm.out_features, model.gemm.weight.dtype, seed=next(seeds))
+    model.load_state_dict(other.state_dict(), assign=True)
+    return model
+
+
 def step(model, x):
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
     (model(x).float() ** 2).sum().backward()
@@ -109,6 +141,13 @@ def step(model, x):
 
 def step_fused(model, x):
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.05, fused=True)
+    (model(x).float() ** 2).sum().backward()
+    optimiser.step()
+    return model
+
+
+def step_foreach(model, x):
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.05, foreach=True)
     (model(x).float() ** 2).sum().backward()
     optimiser.step()
     return model
@@ -158,7 +197,7 @@ def saved(model, x):
     return halve_in_place(torch.load(buffer, weights_only=False), x)
 
 
-CHANGES = [halve_in_place, load_other, step, step_fused, other_dtype, to_cpu_and_back, other_data, other_parameter,
+CHANGES = [halve_in_place, load_other, load_assigned, step, step_foreach, step_fused, other_dtype, to_cpu_and_back, other_data, other_parameter,
            write_unseen, copied, pickled, saved]
 
 
@@ -179,6 +218,28 @@ def test_changes_of_the_weight_are_seen(change, dtype):
             assert not old_judge.accepts(model(x).detach())
         if model is not before:
             old_judge.check(before(x).detach())
+
+
+def test_other_parameters_for_one_call():
+    """torch.func.functional_call puts tensors in the place of parameters, and takes them away again."""
+    x = data(16, 100)
+    model, other = make(100, 40).eval(), make(100, 40, seed=3).eval()
+    values = {name: value.detach() for name, value in other.state_dict().items()}
+    with torch.no_grad():
+        for _ in range(2):
+            Judge(model, x).check(model(x))
+            Judge(other, x).check(torch.func.functional_call(model, values, (x,)))
+
+
+def test_inference_tensors():
+    """Have no version counter: their changes are seen all the same."""
+    x = data(16, 100)
+    for dtype in (torch.float32, torch.bfloat16):
+        with torch.inference_mode():
+            model = make(100, 40, dtype).eval()
+            for _ in range(2):
+                Judge(model, x.to(dtype)).check(model(x.to(dtype)))
+                model.gemm.weight.mul_(0.5)
 
 
 def test_memory_that_is_used_again():
@@ -268,6 +329,62 @@ def test_cuda_graph(training, dtype, in_features):
             assert model.bn.num_batches_tracked == tracked + training
             judge = Judge(model, x)
             judge.check(model(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_cuda_graph_of_a_training_step(dtype):
+    """Forward, backward and the optimiser in one graph: each replay sees the weight that the last one left."""
+    eager = make(100, 40, dtype, kind=Reference).train()
+    model = make(100, 40, dtype).train()
+    x = data(32, 100, dtype)
+    target = torch.randn(32, 40, device="cuda").to(dtype)
+    optimisers = {m: torch.optim.SGD(m.parameters(), lr=0.1) for m in (eager, model)}
+
+    def step(m):
+        optimisers[m].zero_grad(set_to_none=False)
+        y = m(x)
+        (y.float() * target).sum().backward()
+        optimisers[m].step()
+        return y
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(2):
+            step(model), step(eager)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = step(model)
+    for _ in range(4):
+        before = copy.deepcopy(model)
+        graph.replay()
+        step(eager)
+        Judge(before, x).check(y.detach())
+        assert not torch.equal(before.gemm.weight, model.gemm.weight)
+    # An eager call afterwards sees what the graph wrote.
+    judge = Judge(model, x)
+    judge.check(model(x).detach())
+    if dtype == torch.float32:
+        torch.testing.assert_close(model.gemm.weight, eager.gemm.weight, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_streams_side_by_side(training):
+    """Kernels whose blocks meet each other, two at the same time: neither waits for blocks that cannot run."""
+    models = [make(128, 8192, torch.bfloat16, seed=s).train(training) for s in range(3)]
+    inputs = [data(1024, 128, torch.bfloat16, seed=s) for s in range(3)]
+    with torch.no_grad():
+        expected = [model(x) for model, x in zip(models, inputs)]
+        streams = [torch.cuda.Stream() for _ in models]
+        torch.cuda.synchronize()
+        for _ in range(20):
+            outputs = []
+            for stream, model, x in zip(streams, models, inputs):
+                with torch.cuda.stream(stream):
+                    outputs.append(model(x))
+        torch.cuda.synchronize()
+    assert all(torch.equal(y, of) for y, of in zip(outputs, expected))
 
 
 def test_threads_share_a_module():
@@ -387,6 +504,28 @@ def test_compile(training, mode):
             # Weights change between calls of compiled code, too.
             for m in (model, eager):
                 m.gemm.weight.mul_(0.9)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_compile_under_autocast(training):
+    torch._dynamo.reset()
+    model = make(64, 40).train(training)
+    eager = copy.deepcopy(model)
+    compiled = torch.compile(model, fullgraph=True)
+    x = data(16, 64)
+    with torch.autocast("cuda", torch.bfloat16):
+        y, expected = compiled(x), eager(x)
+    assert y.dtype == expected.dtype == torch.float32
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_export(training):
+    model = make(64, 40).train(training)
+    x = data(16, 64)
+    exported = torch.export.export(copy.deepcopy(model), (x,)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(exported(x), model(x), rtol=1e-5, atol=0)
 
 
 def test_compile_behind_other_layers():
