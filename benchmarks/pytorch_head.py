@@ -14,7 +14,6 @@ case, so that a run that is cut short leaves what it has measured; the tables co
 
 import argparse
 import copy
-import datetime
 import importlib.util
 import json
 import math
@@ -26,7 +25,7 @@ import time
 import torch
 from torch import nn
 
-from pytorch_softmax import clocks, error, microseconds, nvidia_smi, print_table
+from pytorch_softmax import clocks, error, make_header, microseconds, parse, print_table
 
 PRECISIONS = {"fp32": (torch.float32, "highest"), "tf32": (torch.float32, "high"), "bf16": (torch.bfloat16, "highest"),
               "fp16": (torch.float16, "highest")}
@@ -304,7 +303,7 @@ def print_bars(rows):
                                  f"{times:.3f}", "" if must is None else f"{must:.2f}", verdict]) + " |", flush=True)
 
 
-def measure_case(case, systems, rotation, timings, options, checks, rows):
+def measure_case(case, systems, rotation, options, checks, rows):
     precision = case["precision"]
     for name, system in systems.items():
         start = time.perf_counter()
@@ -312,7 +311,7 @@ def measure_case(case, systems, rotation, timings, options, checks, rows):
         checks.append({**case, "system": name, "metric": "max|dlogp|", "error": worst, "right": right})
         print(f"check {' '.join(case.values())} {name}: max|dlogp| {worst:.3g}{'' if right else '  WRONG'} "
               f"({time.perf_counter() - start:.1f} s)", flush=True)
-    for timing in timings:
+    for timing in options.timings:
         samples = measure(systems, timing, options.repetitions, options.block_us, rotation)
         baseline = statistics.median(next(iter(samples.values())))
         for name, us in samples.items():
@@ -326,15 +325,7 @@ def parse_options():
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="repeatable")
     parser.add_argument("--mode", action="append", choices=["eval", "training", "step"], help="repeatable")
     parser.add_argument("--system", action="append", choices=SYSTEMS, help="of PyTorch's; repeatable")
-    parser.add_argument("--timing", choices=["back_to_back", "single", "both"], default="back_to_back")
-    parser.add_argument("--repetitions", type=int, default=15, help="samples of each system; at least 15")
-    parser.add_argument("--block-us", type=float, default=20000, help="length of a block of back-to-back calls")
-    parser.add_argument("--json", help="write the results to this file")
-    parser.add_argument("--commit", default="unknown", help="what was measured, for the file's header")
-    options = parser.parse_args()
-    if options.repetitions < 15:
-        parser.error("--repetitions must be at least 15")
-    return options
+    return parse(parser, timing="back_to_back", repetitions=15)
 
 
 def cases_of(options):
@@ -355,16 +346,8 @@ def main():
     start = time.perf_counter()
     model_new = load_model_new()
     print(f"operators built or found, and loaded, in {time.perf_counter() - start:.1f} s", flush=True)
-    properties = torch.cuda.get_device_properties(0)
     names = [n for n in SYSTEMS if n.startswith("masthead") or n in (options.system or SYSTEMS)]
-    header = {"program": "pytorch_head", "commit": options.commit,
-              "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-              "gpu": properties.name, "driver": nvidia_smi("driver_version"),
-              "architecture": 10 * properties.major + properties.minor,
-              "multiprocessors": properties.multi_processor_count, "l2_bytes": properties.L2_cache_size,
-              "torch": torch.__version__, "cuda_runtime": torch.version.cuda, "repetitions": options.repetitions,
-              "systems": {name: SYSTEMS[name] for name in names}, "clocks_before": clocks()}
-    timings = ["back_to_back", "single"] if options.timing == "both" else [options.timing]
+    header = make_header("pytorch_head", options, systems={name: SYSTEMS[name] for name in names})
     checks, rows = [], []
 
     def write(host):
@@ -384,8 +367,8 @@ def main():
             rotation = Rotation(*map(int, problem.split("x")), dtype, mode != "eval", model_new)
             systems = make_systems(rotation, names, mode)
             measured = len(rows)
-            measure_case({"problem": problem, "precision": precision, "mode": mode}, systems, rotation, timings, options,
-                         checks, rows)
+            measure_case({"problem": problem, "precision": precision, "mode": mode}, systems, rotation, options, checks,
+                         rows)
             print_bars(rows[measured:])
             write(host)
             del rotation, systems

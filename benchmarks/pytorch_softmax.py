@@ -162,34 +162,43 @@ def print_table(rows):
         print("| " + " | ".join(cells) + " |")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", required=True, help="libmasthead_c.so, built from c_api.cu")
-    parser.add_argument("--problem", action="append", help="rows x columns; repeatable")
-    parser.add_argument("--dtype", action="append", choices=DTYPES, help="of x and y; repeatable")
-    parser.add_argument("--timing", choices=["back_to_back", "single", "both"], default="both")
-    parser.add_argument("--repetitions", type=int, default=21, help="samples of each system; at least 15")
+def parse(parser, timing, repetitions):
+    """The command line, with the options that both programs have."""
+    parser.add_argument("--timing", choices=["back_to_back", "single", "both"], default=timing)
+    parser.add_argument("--repetitions", type=int, default=repetitions, help="samples of each system; at least 15")
     parser.add_argument("--block-us", type=float, default=20000, help="length of a block of back-to-back calls")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--commit", default="unknown", help="what was measured, for the file's header")
     options = parser.parse_args()
     if options.repetitions < 15:
         parser.error("--repetitions must be at least 15")
+    options.timings = ["back_to_back", "single"] if options.timing == "both" else [options.timing]
+    return options
+
+
+def make_header(program, options, **more):
+    properties = torch.cuda.get_device_properties(0)
+    return {"program": program, "commit": options.commit,
+            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "gpu": properties.name, "driver": nvidia_smi("driver_version"),
+            "architecture": 10 * properties.major + properties.minor,
+            "multiprocessors": properties.multi_processor_count, "l2_bytes": properties.L2_cache_size,
+            "torch": torch.__version__, "cuda_runtime": torch.version.cuda, "repetitions": options.repetitions, **more,
+            "clocks_before": clocks()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--library", required=True, help="libmasthead_c.so, built from c_api.cu")
+    parser.add_argument("--problem", action="append", help="rows x columns; repeatable")
+    parser.add_argument("--dtype", action="append", choices=DTYPES, help="of x and y; repeatable")
+    options = parse(parser, timing="both", repetitions=21)
     if not torch.cuda.is_available():
         print("pytorch_softmax: no usable CUDA device", file=sys.stderr)
         return 77
 
     library = Masthead(options.library)
-    properties = torch.cuda.get_device_properties(0)
-    header = {"program": "pytorch_softmax", "commit": options.commit,
-              "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-              "gpu": properties.name, "driver": nvidia_smi("driver_version"),
-              "architecture": 10 * properties.major + properties.minor,
-              "multiprocessors": properties.multi_processor_count, "l2_bytes": properties.L2_cache_size,
-              "torch": torch.__version__, "cuda_runtime": torch.version.cuda, "repetitions": options.repetitions,
-              "graphs": True,
-              "clocks_before": clocks()}
-    timings = ["back_to_back", "single"] if options.timing == "both" else [options.timing]
+    header = make_header("pytorch_softmax", options, graphs=True)
     checks, rows = [], []
     torch.manual_seed(1)
     # A stream of our own, as in the other programs: masthead never uses the default one by itself.
@@ -213,7 +222,7 @@ def main():
                     checks.append({**case, "system": name, "metric": "max|dlogp|", "error": worst, "right": right})
                     print(f"check {problem} {dtype_name} {name}: max|dlogp| {worst:.3g}{'' if right else '  WRONG'}",
                           flush=True)
-                for timing in timings:
+                for timing in options.timings:
                     samples = measure(systems, timing, options.repetitions, options.block_us, rotation)
                     baseline = statistics.median(samples["copy"])
                     for name, us in samples.items():
