@@ -30,9 +30,10 @@ bool same(const InputMatrix& a, const InputMatrix& b) {
          a.row_stride == b.row_stride;
 }
 
-/// Elements that the starts of rows are a multiple of.
+/// Elements that the starts of rows are a multiple of: 16 bytes where TMA reads the matrix itself.
 std::int64_t alignment(mh::Precision precision) {
-  return mh::size_of(mh::operand_dtype(precision)) == 2 ? 8 : 1;  // TMA reads at multiples of 16 bytes
+  const std::int64_t bytes = mh::size_of(mh::operand_dtype(precision));
+  return bytes == 2 || precision == mh::Precision::tf32 ? 16 / bytes : 1;
 }
 
 }  // namespace

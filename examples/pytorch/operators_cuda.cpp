@@ -14,7 +14,8 @@ namespace {
 
 namespace mh = masthead;
 
-/// The one place that says which precision computes a dtype.
+/// The one place that says which precision computes a dtype. Asked when an operator runs, also by compiled
+/// code.
 mh::Precision precision_of(mh::Dtype dtype) {
   switch (dtype) {
     case mh::Dtype::f64:
@@ -28,7 +29,7 @@ mh::Precision precision_of(mh::Dtype dtype) {
       const bool allows_tf32 =
           at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) ==
           at::Float32Precision::TF32;
-      return allows_tf32 ? tf32 : mh::Precision::fp32;
+      return allows_tf32 ? mh::Precision::tf32 : mh::Precision::fp32;
   }
 }
 
@@ -77,11 +78,12 @@ void check(const HeadTensors& t) {
   check_vector("scale", t.scale, t.x);
 }
 
-/// Whether the library computes this, and as fast as PyTorch: 16-bit operands need tensor cores.
+/// Whether the library computes this, and as fast as PyTorch: tf32 and 16-bit operands need tensor cores.
 bool is_for_library(const HeadTensors& t, at::ScalarType y) {
   const at::ScalarType x = t.x.scalar_type();
   if (!is_float(x) || !is_output_of(x, y) || t.weight.numel() == 0) return false;
-  if (x != at::kHalf && x != at::kBFloat16) return true;
+  const mh::Precision precision = precision_of(dtype_of(t.x));
+  if (precision == mh::Precision::fp64 || precision == mh::Precision::fp32) return true;
   int major = 0;
   C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, t.x.get_device()));
   return major == 9;

@@ -13,7 +13,7 @@ namespace masthead_pytorch {
 
 /// Whether a head may multiply a prepared copy of the weight. The others read it in place.
 template <mh::Precision precision>
-inline constexpr bool prepares = mh::product_of(precision) != mh::Product::plain;
+inline constexpr bool prepares = mh::is_prepared(mh::product_of(precision));
 
 template <mh::Precision precision, class U = typename mh::Head<precision>::Element>
 class TypedHead final : public AnyHead {

@@ -1,5 +1,6 @@
 """Problems with random parameters, the reference module, and the project's error metric."""
 
+import contextlib
 import importlib.util
 import math
 import pathlib
@@ -35,6 +36,16 @@ class Reference(nn.Module):
 
     def forward(self, x):
         return self.softmax(self.scale * self.bn(self.gemm(x)))
+
+
+@contextlib.contextmanager
+def matmul_precision(precision):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def randomise(model, seed=0):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import ROOT, Judge, ModelNew, Reference, data, make
+from conftest import ROOT, Judge, ModelNew, Reference, data, make, matmul_precision
 
 FORBIDDEN = ("batch_size", "in_features", "out_features", "get_inputs", "get_init_inputs", "Model")
 
@@ -197,8 +197,8 @@ def saved(model, x):
     return halve_in_place(torch.load(buffer, weights_only=False), x)
 
 
-CHANGES = [halve_in_place, load_other, load_assigned, step, step_foreach, step_fused, other_dtype, to_cpu_and_back, other_data, other_parameter,
-           write_unseen, copied, pickled, saved]
+CHANGES = [halve_in_place, load_other, load_assigned, step, step_foreach, step_fused, other_dtype, to_cpu_and_back,
+           other_data, other_parameter, write_unseen, copied, pickled, saved]
 
 
 # 100 columns of 16 bits are copied and padded, as prepared weights are made: something could go stale.
@@ -517,6 +517,39 @@ def test_compile_under_autocast(training):
         y, expected = compiled(x), eager(x)
     assert y.dtype == expected.dtype == torch.float32
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("mode", [None, "reduce-overhead"])
+def test_compiled_code_follows_the_matmul_precision(mode):
+    torch._dynamo.reset()
+    model = make(128, 60).eval()
+    compiled = torch.compile(model, fullgraph=True, mode=mode)
+    x = data(32, 128)
+    outputs = []
+    with torch.no_grad():
+        for precision in ("highest", "high", "highest", "high"):
+            with matmul_precision(precision):
+                for _ in range(3):
+                    outputs.append(compiled(x).clone())
+                    assert torch.equal(outputs[-1], model(x)), precision
+    assert not torch.equal(outputs[0], outputs[-1])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_graph_keeps_the_matmul_precision(training):
+    model = make(100, 60).train(training)
+    x = data(32, 100)
+    exact = Judge(model, x)
+    with torch.no_grad(), matmul_precision("high"):
+        model(x)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = model(x)
+    with matmul_precision("highest"):
+        graph.replay()
+        Judge(model, x, 2.0**-12).check(y)
+        assert not exact.accepts(y) and exact.accepts(model(x).detach())
 
 
 @pytest.mark.parametrize("training", [False, True])

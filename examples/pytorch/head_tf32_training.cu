@@ -1,0 +1,9 @@
+#include "typed_head_training.cuh"
+
+namespace masthead_pytorch {
+
+template void TypedHead<mh::Precision::tf32>::forward_training(const InputMatrix&, const OutputMatrix&,
+                                                               const mh::RunningStatistics&,
+                                                               const mh::Workspace&, cudaStream_t) const;
+
+}  // namespace masthead_pytorch
