@@ -153,6 +153,24 @@ def step_foreach(model, x):
     return model
 
 
+def step_compiled(model, x):
+    """Code that torch.compile made of an optimiser writes to parameters by kernels of its own."""
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.05)
+    (model(x).float() ** 2).sum().backward()
+    torch.compile(optimiser.step)()
+    return model
+
+
+def halve_compiled(model, x):
+    @torch.compile
+    def halve(weight):
+        weight.mul_(0.5)
+
+    with torch.no_grad():
+        halve(model.gemm.weight)
+    return model
+
+
 def other_dtype(model, x):
     return model.to(torch.float16 if x.dtype == torch.bfloat16 else torch.bfloat16).to(x.dtype)
 
@@ -197,8 +215,8 @@ def saved(model, x):
     return halve_in_place(torch.load(buffer, weights_only=False), x)
 
 
-CHANGES = [halve_in_place, load_other, load_assigned, step, step_foreach, step_fused, other_dtype, to_cpu_and_back,
-           other_data, other_parameter, write_unseen, copied, pickled, saved]
+CHANGES = [halve_in_place, load_other, load_assigned, step, step_foreach, step_fused, step_compiled, halve_compiled,
+           other_dtype, to_cpu_and_back, other_data, other_parameter, write_unseen, copied, pickled, saved]
 
 
 # 100 columns of 16 bits are copied and padded, as prepared weights are made: something could go stale.
