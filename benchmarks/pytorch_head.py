@@ -253,34 +253,33 @@ def nothing_in_place_of_the_operator():
         operators.linear_bn_scale_softmax = operator
 
 
+def host_us(calls):
+    """Microseconds of the host for each of the calls, which take turns: medians over rounds of 200."""
+    samples = {name: [] for name in calls}
+    for _ in range(30):
+        for name, call in calls.items():
+            with nothing_in_place_of_the_operator() if name == "module" else contextlib.nullcontext():
+                torch.cuda.synchronize()
+                start = time.perf_counter()
+                for _ in range(200):
+                    call()
+                samples[name].append((time.perf_counter() - start) / 200 * 1e6)
+    return {name: statistics.median(us[10:]) for name, us in samples.items()}
+
+
 def host_times(model_new):
-    """Microseconds of the host for a call, medians over rounds of 200 calls."""
-
-    def host_us(call):
-        samples = []
-        for _ in range(30):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            for _ in range(200):
-                call()
-            samples.append((time.perf_counter() - start) / 200 * 1e6)
-        return statistics.median(samples[10:])
-
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
         for mode in ("eval", "training", "training, gradients"):
-            training = mode != "eval"
-            new = model_new(64, 64).to("cuda", dtype).train(training)
-            reference = Model(64, 64).to("cuda", dtype).train(training)
-            meta = model_new(64, 64).to("meta", dtype).train(training)
-            x, x_meta = torch.randn(16, 64, device="cuda").to(dtype), torch.empty(16, 64, device="meta", dtype=dtype)
+            new, meta, reference = (kind(64, 64).to(device, dtype).train(mode != "eval")
+                                    for kind, device in ((model_new, "cuda"), (model_new, "meta"), (Model, "cuda")))
+            x, x_meta = (torch.ones(16, 64, device=device, dtype=dtype) for device in ("cuda", "meta"))
             with torch.set_grad_enabled("gradients" in mode):
-                row = {"dtype": str(dtype).split(".")[1], "mode": mode, "reference": host_us(lambda: reference(x)),
-                       "masthead": host_us(lambda: new(x)), "operator": host_us(operator_call(new, x)),
-                       "meta_operator": host_us(operator_call(meta, x_meta))}
-                with nothing_in_place_of_the_operator():
-                    row["module"] = host_us(lambda: new(x))
-                rows.append({**row, "python_and_dispatcher": row["module"] + row["meta_operator"]})
+                us = host_us({"reference": lambda: reference(x), "masthead": lambda: new(x),
+                              "operator": operator_call(new, x), "meta_operator": operator_call(meta, x_meta),
+                              "module": lambda: new(x)})
+            rows.append({"dtype": str(dtype).split(".")[1], "mode": mode, **us,
+                         "python_and_dispatcher": us["module"] + us["meta_operator"]})
     return rows
 
 
