@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "masthead/head.cuh"
+#include "softmax_of_sums.cuh"
 #include "typed.cuh"
 
 namespace masthead_pytorch {

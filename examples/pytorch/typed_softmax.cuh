@@ -1,7 +1,7 @@
 #pragma once
 /// masthead::scale_softmax with the dtype of y as data.
 
-#include "masthead/softmax/scale_softmax.cuh"
+#include "softmax_of_sums.cuh"
 #include "typed.cuh"
 
 namespace masthead_pytorch {

@@ -1,0 +1,8 @@
+#include "softmax_of_sums.cuh"
+
+namespace masthead {
+
+template void detail::launch_selected_softmax(const SoftmaxParams<float, __half>&, Output, const Device&,
+                                              cudaStream_t);
+
+}  // namespace masthead
