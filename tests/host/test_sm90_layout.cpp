@@ -190,7 +190,7 @@ TEST_SUITE("host sm90 layout") {
   template <Dtype out>
   float decoded(float distance) {
     const float coded = LogitCode<out>::encode(distance);
-    return -LogitCode<out>::log2_of(logit_code_from_bits(logit_code_bits(coded)));
+    return 1 - LogitCode<out>::log2_of(logit_code_from_bits(logit_code_bits(coded)));
   }
 
   TEST_CASE("codes keep a distance to half a quantum, saturate, and vanish beyond the output's range") {
@@ -200,19 +200,23 @@ TEST_SUITE("host sm90 layout") {
       REQUIRE(std::fabs(decoded<Dtype::f16>(15 * unit) - 15 * unit) <= 0x1p-13f * 1.01f);
       REQUIRE(std::fabs(decoded<Dtype::f16>(15 + 16 * unit) - (15 + 16 * unit)) <= 0x1p-8f);
     }
+    // A probability may be twice its exponential, 2^-distance: these count.
+    for (const float distance : {125.0f, 126.0f, 126.5f, 126.99f}) {
+      CHECK(coded_exponential<Dtype::bf16>(LogitCode<Dtype::bf16>::encode(distance)) >= 0x1p-126f);
+    }
     for (const float far : {129.0f, 1e6f, 1e30f, std::numeric_limits<float>::infinity()}) {
       CAPTURE(far);
       CHECK(decoded<Dtype::bf16>(far) >= 127.9f);
       CHECK(decoded<Dtype::f16>(far) >= 30.9f);
       const std::uint32_t bits = logit_code_bits(LogitCode<Dtype::bf16>::encode(far));
       CHECK(bits % 65536 == 65535);
-      // What the code and the distance before it was saturated come to: factors are below 2, and half has
+      // What the code and the distance before it was saturated come to: factors are at most 1, and half has
       // nothing below 2^-25.
       for (const float coded : {logit_code_from_bits(65535), LogitCode<Dtype::bf16>::encode(far)}) {
         CHECK(coded_exponential<Dtype::bf16>(coded) == 0.0f);
       }
       for (const float coded : {logit_code_from_bits(65535), LogitCode<Dtype::f16>::encode(far)}) {
-        CHECK(2 * coded_exponential<Dtype::f16>(coded) < 0x1p-25f);
+        CHECK(coded_exponential<Dtype::f16>(coded) < 0x1p-25f);
       }
     }
   }

@@ -34,7 +34,7 @@ MASTHEAD_HOST_DEVICE float exp2_flushed(float value) {
 inline constexpr float logit_code_origin = 0x1p23f;
 inline constexpr float logit_code_limit = 65535.0f;
 
-/// `encode`: distance -> 2^23 + code, not yet saturated. `log2_of`: coded -> -distance, exactly.
+/// `encode`: distance -> 2^23 + code, not yet saturated. `log2_of`: coded -> 1 - distance, exactly.
 template <Dtype out>
 struct LogitCode;
 
@@ -46,7 +46,7 @@ struct LogitCode<Dtype::bf16> {
     return fmaf(distance, 0x1p9f, logit_code_origin);
   }
   MASTHEAD_HOST_DEVICE static float log2_of(float coded) {
-    return fmaf(coded, -0x1p-9f, logit_code_origin * 0x1p-9f);
+    return fmaf(coded, -0x1p-9f, logit_code_origin * 0x1p-9f + 1);
   }
 };
 
@@ -60,13 +60,15 @@ struct LogitCode<Dtype::f16> {
                  fmaf(distance, 0x1p8f, logit_code_origin + coarse_shift));
   }
   MASTHEAD_HOST_DEVICE static float log2_of(float coded) {
-    return fminf(fmaf(coded, -0x1p-12f, logit_code_origin * 0x1p-12f),
-                 fmaf(coded, -0x1p-8f, (logit_code_origin + coarse_shift) * 0x1p-8f));
+    return fminf(fmaf(coded, -0x1p-12f, logit_code_origin * 0x1p-12f + 1),
+                 fmaf(coded, -0x1p-8f, (logit_code_origin + coarse_shift) * 0x1p-8f + 1));
   }
 };
 
-/// The exponential a code stands for, relative to its reference. A code that is not saturated yet gives the
-/// same probability as the saturated one: none.
+/// Twice the exponential a code stands for, relative to its reference. A code that is not saturated yet gives
+/// the same probability as the saturated one: none.
+// Twice: 1 / sum may be 2, and an exponential that is flushed for being below 2^-126 must not stand for a
+// probability that is not.
 template <Dtype out>
 MASTHEAD_HOST_DEVICE float coded_exponential(float coded) {
   return exp2_flushed(LogitCode<out>::log2_of(coded));

@@ -29,9 +29,9 @@ struct RowTotal {
   float reference;
   float sum;
 
-  /// p = factor * exp2(t - reference of the part); below 2.
+  /// p = factor * 2 exp2(t - reference of the part); at most 1.
   __device__ float factor(float part_reference) const {
-    return exp2_flushed(part_reference - reference) * ptx::reciprocal(sum);
+    return exp2_flushed(part_reference - reference) * (0.5f * ptx::reciprocal(sum));
   }
 };
 
