@@ -341,6 +341,7 @@ def parse_options():
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="repeatable")
     parser.add_argument("--mode", action="append", choices=["eval", "training", "step"], help="repeatable")
     parser.add_argument("--system", action="append", choices=SYSTEMS, help="of PyTorch's; repeatable")
+    parser.add_argument("--show", help="print the tables of this file of results, and measure nothing")
     return parse(parser, timing="back_to_back", repetitions=15)
 
 
@@ -355,6 +356,12 @@ def cases_of(options):
 
 def main():
     options = parse_options()
+    if options.show:
+        with open(options.show) as file:
+            results = json.load(file)
+        print_host(results["host_us"])
+        print_bars(results["rows"])
+        return 0
     if not torch.cuda.is_available():
         print("pytorch_head: no usable CUDA device", file=sys.stderr)
         return 77
@@ -390,7 +397,6 @@ def main():
             del rotation, systems
             torch.cuda.empty_cache()
     print_table(rows)
-    print_host(host)
     print_bars(rows)
     return 0 if all(c["right"] for c in checks) else 1
 
