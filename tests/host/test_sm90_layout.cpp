@@ -54,6 +54,29 @@ TEST_SUITE("host sm90 layout") {
     }
   }
 
+  TEST_CASE(
+      "a panel of floats has a place for each element, and each pair of accumulators in one of 8 bytes") {
+    for (const int columns : {128, 256}) {
+      CAPTURE(columns);
+      std::set<int> places;
+      for (int lane = 0; lane < 32; ++lane) {
+        for (int j = 0; j < columns / 8; ++j) {
+          for (int half = 0; half < 2; ++half) {
+            const Coordinate at = WgmmaFragment::at(lane, j, half, 0);
+            const int offset = WarpPanelF32::pair_offset(lane, j, half);
+            REQUIRE(offset == WarpPanelF32::offset(at.row, at.column));
+            REQUIRE(offset + 4 == WarpPanelF32::offset(at.row, at.column + 1));
+            REQUIRE(offset % 8 == 0);
+            places.insert(offset);
+          }
+        }
+      }
+      CHECK(static_cast<int>(places.size()) == WgmmaFragment::warp_rows * columns / 2);
+      CHECK(*places.begin() == 0);
+      CHECK(*places.rbegin() == WarpPanelF32::bytes(columns) - 8);
+    }
+  }
+
   TEST_CASE("a transposed warp holds every output of its 16 features once, and reduces every row") {
     for (const int rows : {16, 32, 64, 128}) {
       CAPTURE(rows);

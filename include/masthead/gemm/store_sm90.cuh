@@ -14,7 +14,7 @@ namespace masthead::inline v0 {
 /// element by element.
 template <class U>
 struct OutputSm90 {
-  CUtensorMap map;  ///< boxes of 16 rows x 64 columns; unused when by_tma is false
+  CUtensorMap map;  ///< boxes of 16 rows x 128 bytes; unused when by_tma is false
   Matrix<U> matrix;
   bool by_tma;
 };

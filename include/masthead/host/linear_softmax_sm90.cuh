@@ -145,7 +145,7 @@ class LinearSoftmaxSm90 {
       p.w = make_tensor_map("weight", weight_, layout.w_slice_rows(), spec.product);
     }
     p.y.matrix = y;
-    p.y.by_tma = sizeof(U) == 2 && is_tensor_map(y);
+    p.y.by_tma = is_tensor_map(y);
     if (p.y.by_tma) p.y.map = make_tensor_map("y", y, WgmmaFragment::warp_rows);
     p.parameters = parameters_;
     p.partials = partials;

@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "masthead/gemm/store_f32_sm90.cuh"
 #include "masthead/kernel/roles_sm90.cuh"
 #include "masthead/reduce/column_moments_sm90.cuh"
 
@@ -37,18 +38,21 @@ struct LogitsTileSm90 {
   __device__ __forceinline__ static void finish(const Params& p, const BlockSm90<layout>& block,
                                                 float (&acc)[count], const AffineColumn* affine,
                                                 const ClusterTile& tile) {
-    const std::int64_t row = block.first_row(tile) + block.consumer_warp() * WgmmaFragment::warp_rows;
+    const int warp = block.consumer_warp();
     EpilogueSm90<layout, Dtype::f32>::apply_affine(acc, affine, block.lane);
-    StoreSm90<layout, float>::registers(p.y.matrix, acc, row, block.first_column(tile), block.lane);
+    StoreF32Sm90<layout, layout.panel_bytes()>::tile(p.y, block.storage.panel, acc,
+                                                     block.first_row(tile) + warp * WgmmaFragment::warp_rows,
+                                                     block.first_column(tile), warp, block.lane);
   }
 };
 
 /// Ends a tile of training mode with x W^T and the moments of its columns; y is float. The moments take turns
-/// in two parts of the panel, so that one barrier a tile is enough.
+/// in two parts of the panel, so that one barrier a tile is enough; y has the rest.
 template <Sm90Layout layout>
 struct MomentsTileSm90 {
   using Moments = ColumnMomentsSm90<layout>;
-  static_assert(2 * sizeof(typename Moments::SharedStorage) <= layout.panel_bytes());
+  static constexpr int moments_bytes = 2 * static_cast<int>(sizeof(typename Moments::SharedStorage));
+  static_assert(moments_bytes <= layout.panel_bytes());
 
   template <class Params, int count>
   __device__ __forceinline__ static void finish(const Params& p, const BlockSm90<layout>& block,
@@ -58,8 +62,9 @@ struct MomentsTileSm90 {
                        left = p.y.matrix.rows - first_row;
     const int rows = left < layout.tile.m ? static_cast<int>(left) : layout.tile.m;
     auto& storage = reinterpret_cast<typename Moments::SharedStorage*>(block.storage.panel)[turn % 2];
-    StoreSm90<layout, float>::registers(p.y.matrix, acc, first_row + warp * WgmmaFragment::warp_rows, column,
-                                        block.lane);
+    StoreF32Sm90<layout, layout.panel_bytes() - moments_bytes>::tile(
+        p.y, block.storage.panel + moments_bytes, acc, first_row + warp * WgmmaFragment::warp_rows, column,
+        warp, block.lane);
     Moments::reduce_warp(acc, storage, rows, warp, block.lane);
     block.consumer_barrier();
     if (rows > 0) {

@@ -42,13 +42,10 @@ struct Sm90Layout {
   MASTHEAD_HOST_DEVICE constexpr int w_bytes() const { return parts() * tile.n * swizzle_row_bytes; }
   MASTHEAD_HOST_DEVICE constexpr int w_slice_rows() const { return tile.n / cluster_m; }
   MASTHEAD_HOST_DEVICE constexpr int stage_bytes() const { return x_bytes() + w_bytes(); }
-  /// Whether y may be 16-bit, and then passes through shared memory.
-  MASTHEAD_HOST_DEVICE constexpr bool stages_y() const {
-    return product == Product::plain || product == Product::e4m3;
-  }
-  /// One tile as 16-bit values; half of that where y is float: room for the moments of the tile's columns.
+  /// One tile as 16-bit values, or some boxes of floats; half of that in f16x3: room for the moments of the
+  /// tile's columns.
   MASTHEAD_HOST_DEVICE constexpr int panel_bytes() const {
-    return consumer_warps() * WarpPanel::bytes(tile.n) / (stages_y() ? 1 : 2);
+    return consumer_warps() * WarpPanel::bytes(tile.n) / (product == Product::f16x3 ? 2 : 1);
   }
   /// A feature's affine; f16x3 keeps the powers of two that undo its scaling beside it.
   MASTHEAD_HOST_DEVICE constexpr int affine_bytes() const { return product == Product::f16x3 ? 16 : 8; }

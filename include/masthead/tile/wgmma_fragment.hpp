@@ -42,4 +42,24 @@ struct WarpPanel {
   }
 };
 
+/// The same as floats: boxes of 16 rows x 32 columns in the 128-byte swizzle.
+struct WarpPanelF32 {
+  static constexpr int box_columns = swizzle_row_bytes / 4;
+  static constexpr int box_bytes = WgmmaFragment::warp_rows * swizzle_row_bytes;
+  static constexpr int box_blocks = box_columns / 8;
+
+  MASTHEAD_HOST_DEVICE static constexpr int bytes(int columns) { return columns / box_columns * box_bytes; }
+
+  MASTHEAD_HOST_DEVICE static constexpr int offset(int row, int column) {
+    return column / box_columns * box_bytes + swizzle_128b(row, column % box_columns * 4);
+  }
+
+  /// Of the two adjacent columns of block j in row half `half` that a lane has.
+  // Few addresses serve all blocks, the rest is immediate.
+  MASTHEAD_HOST_DEVICE static constexpr int pair_offset(int lane, int j, int half) {
+    return (offset(lane / 4, 2 * (lane % 4)) ^ (j % box_blocks * 32)) + j / box_blocks * box_bytes +
+           half * swizzle_atom_bytes;
+  }
+};
+
 }  // namespace masthead::inline v0
