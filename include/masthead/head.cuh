@@ -24,17 +24,22 @@ namespace masthead::inline v0 {
 /// its row's largest magnitude, and to 2^-38 of that magnitude below. |error of x w| <= Σ_k |x_k w_k| 2^-21 +
 /// 2^-37 K max|x| max|w|; only where the second term counts (rows that span more than 2^15 in both operands,
 /// the large elements of one meeting the small ones of the other) can `fp32_ieee` be better. Any finite input
-/// is in range. Where the Head is not compiled for sm_90a, or does not run on it, fp32 is fp32_ieee. `fp8`
-/// has no other engine and is refused there. It keeps the 4 significant bits of e4m3 for elements down to
-/// 2^-14 of their row's largest; infinities in its operands become NaN; rows of either operand should have
-/// their largest magnitude between 2^-90 and 2^90.
+/// is in range. Where the Head is not compiled for sm_90a, or does not run on it, fp32 is fp32_ieee.
+///
+/// `tf32` rounds x and the weight to the nearest tf32, 11 significant bits, where it reads them; finite
+/// magnitudes of 2^128 - 2^116 and more become infinite. It is fp32_ieee where fp32 is, and where TMA cannot
+/// read x or the weight.
+///
+/// `fp8` is refused where the Head is not compiled for sm_90a or does not run on it. It keeps the 4
+/// significant bits of e4m3 for elements down to 2^-14 of their row's largest; infinities in its operands
+/// become NaN; rows of either operand should have their largest magnitude between 2^-90 and 2^90.
 ///
 /// Every call only queues work on `stream`: no synchronisation, no default stream, capturable in a CUDA
 /// graph. Apart from `update`, a Head has no mutable state, so threads and streams may share it, each call
 /// with a workspace of its own. Results are bitwise reproducible. A row's bits do not depend on the batch it
-/// is in; in bf16 and fp16 they may differ between x that TMA can read (address and row stride multiples of
-/// 16 bytes) and x that it cannot, which on sm_90 takes another engine. Everything throws Error, naming
-/// argument, value and rule, before anything is launched or overwritten.
+/// is in; in bf16, fp16 and tf32 they may differ between x that TMA can read (address and row stride
+/// multiples of 16 bytes) and x that it cannot, which on sm_90 takes another engine. Everything throws Error,
+/// naming argument, value and rule, before anything is launched or overwritten.
 template <Precision precision>
 class Head {
  public:
@@ -70,8 +75,8 @@ class Head {
     }
   }
 
-  /// The policy a batch of this size runs with in eval mode; in bf16 and fp16 when x has a 16-byte aligned
-  /// address and row stride.
+  /// The policy a batch of this size runs with in eval mode; in bf16, fp16 and tf32 when x has a 16-byte
+  /// aligned address and row stride.
   PolicySpec policy(std::int64_t batch) const { return select(batch, wgmma_, Mode::eval); }
 
   /// Bytes of workspace, aligned to 256, that a forward pass needs whatever x's alignment and the output.
