@@ -19,7 +19,6 @@ struct HeadWorkspace {
   std::int64_t parts = 0;       ///< (splits, out_features) Moments, training mode only
   std::int64_t multiplier = 0;  ///< (out_features), training mode only
   std::int64_t addend = 0;      ///< (out_features), training mode only
-  std::int64_t meetings = 0;    ///< (tiles of features) words, training mode by wgmma only
   std::int64_t bytes = 0;
 
   /// Enough for every policy that multiplies operands of `precision` where they are, and every output. Throws
@@ -75,7 +74,6 @@ struct HeadWorkspace {
       w.parts = take(moment_splits(policy, batch), moments_bytes);
       w.multiplier = take(1, sum_bytes);
       w.addend = take(1, sum_bytes);
-      if (policy.engine == Engine::wgmma) w.meetings = take(1, sizeof(unsigned));
     }
     return w;
   }

@@ -100,8 +100,7 @@ class HeadLaunch {
     if constexpr (spec.engine == Engine::wgmma) {
       if constexpr (std::is_same_v<T, U> && sizeof(U) == 2 && !is_prepared(spec.product)) {
         if (arguments_.output == Output::softmax &&
-            sm90().softmax_training(arguments_.y, at<RowPartial>(layout_.partials), parts,
-                                    at<unsigned>(layout_.meetings), update)) {
+            sm90().softmax_training(arguments_.y, at<RowPartial>(layout_.partials), parts, update)) {
           return;
         }
       }

@@ -9,6 +9,7 @@
 #include "masthead/kernel/finalise_sm90.cuh"
 #include "masthead/kernel/linear_softmax_cooperative_sm90.cuh"
 #include "masthead/kernel/linear_softmax_sm90.cuh"
+#include "masthead/kernel/linear_softmax_training_sm90.cuh"
 #include "masthead/policy.hpp"
 
 namespace masthead::inline v0 {
@@ -96,10 +97,11 @@ class LinearSoftmaxSm90 {
   /// time, else in two. The choice does not change a bit. `partials` holds partials_bytes_sm90(...) bytes.
   template <class U>
   void softmax(const Matrix<U>& y, RowPartial* partials) const {
-    if (const auto schedule = resident_schedule<U, Mode::eval>(); schedule.columns != 0) {
+    constexpr auto resident = &linear_softmax_cooperative_sm90_kernel<Policy, U>;
+    if (const auto schedule = resident_schedule<resident>(); schedule.columns != 0) {
       auto p = params<ResidentSchedule>(y, partials);
       p.schedule = schedule;
-      resident<Mode::eval>(p);
+      launch_resident(resident, p);
       return;
     }
     general<Mode::eval>(params<PersistentSchedule>(y, partials));
@@ -112,20 +114,17 @@ class LinearSoftmaxSm90 {
   }
 
   /// Training mode's softmax in a 16-bit `y`, where all tiles fit on the device at the same time; else false,
-  /// and nothing is done. `meetings` holds a word a tile of features.
-  bool softmax_training(const Matrix<T>& y, RowPartial* partials, Moments<float>* moments, unsigned* meetings,
+  /// and nothing is done.
+  bool softmax_training(const Matrix<T>& y, RowPartial* partials, Moments<float>* moments,
                         const BatchUpdate& update) const {
-    const auto schedule = resident_schedule<T, Mode::training>();
+    constexpr auto resident = &linear_softmax_training_sm90_kernel<Policy, T>;
+    const auto schedule = resident_schedule<resident>();
     if (schedule.columns == 0) return false;
     auto p = params<ResidentSchedule>(y, partials);
     p.schedule = schedule;
     p.moments = moments;
-    p.meetings = meetings;
     p.update = update;
-    launch("begin_training_sm90_kernel", &begin_training_sm90_kernel<>,
-           {.blocks = 1, .block_threads = 128, .stream = stream_, .overlap_previous = true}, meetings,
-           grid_.tiles_n, update.batches_tracked);
-    resident<Mode::training>(p);
+    launch_resident(resident, p);
     return true;
   }
 
@@ -156,18 +155,16 @@ class LinearSoftmaxSm90 {
   /// columns = 0: the tiles do not fit, or two kernels are quicker.
   // A small y is read again from L2 in less time than a cooperative launch and its meeting take (128 x 1024
   // -> 512: 7.9 against 9.4 us, 1024 x 8192 -> 8192: 207.3 against 204.5 us).
-  template <class U, Mode mode>
+  template <auto kernel>
   ResidentSchedule resident_schedule() const {
     if (std::int64_t{grid_.size()} * spec.cluster_m * spec.tile.m * spec.tile.n < 4 << 20) return {grid_, 0};
-    return ResidentSchedule::of(grid_,
-                                resident_clusters<&linear_softmax_cooperative_sm90_kernel<Policy, U, mode>>(
-                                    "linear_softmax_cooperative_sm90"),
+    return ResidentSchedule::of(grid_, resident_clusters<kernel>("linear_softmax_cooperative_sm90"),
                                 resident_tiles);
   }
 
-  template <Mode mode, class U>
-  void resident(const LinearSoftmaxSm90Params<T, U, ResidentSchedule>& p) const {
-    launch("linear_softmax_cooperative_sm90_kernel", &linear_softmax_cooperative_sm90_kernel<Policy, U, mode>,
+  template <class Kernel, class Params>
+  void launch_resident(Kernel kernel, const Params& p) const {
+    launch("linear_softmax_cooperative_sm90_kernel", kernel,
            {.blocks = std::int64_t{p.schedule.clusters()} * spec.cluster_m,
             .block_threads = spec.block_threads,
             .stream = stream_,

@@ -5,6 +5,7 @@
 
 #include "masthead/numeric/feature.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/ptx/reciprocal.cuh"
 #include "masthead/reduce/column_statistics.cuh"
 #include "masthead/tile/raster.hpp"
 
@@ -51,26 +52,52 @@ __global__ void __launch_bounds__(BlockColumnStatistics<Sum>::block_threads)
 struct BatchUpdate {
   MutableVector running_mean, running_var;
   double momentum;                // of the moving averages; negative: 1 / batches_tracked
-  std::int64_t* batches_tracked;  // null, or the counter; counts this batch when features are updated
+  std::int64_t* batches_tracked;  // null, or the counter
+
+  /// The momentum of this batch, which `batches_tracked` lacks `missing` (0 or 1) of.
+  __device__ double factor(int missing) const {
+    return momentum < 0 ? 1.0 / static_cast<double>(*batches_tracked + missing) : momentum;
+  }
 };
 
-/// The affine of feature n's raw sums, in log2 units, from the moments of this batch.
-template <class T, class Sum>
-__device__ Affine batch_affine(const Parameters<T>& parameters, std::int64_t n, const Moments<Sum>& batch) {
-  Feature feature = load_feature(parameters, n);
-  feature.bias = 0;  // it shifts sum and mean alike and cancels
-  feature.mean = batch.mean;
-  feature.variance = batch.biased_variance();
-  return fold(feature, parameters.epsilon, log2e);
-}
+/// What the affine of a feature's raw sums takes besides the moments of the batch, on its way.
+struct PendingBatchFeature {
+  PendingElement gamma, beta, scale;
 
-/// The running statistics of feature n move towards this batch's.
+  template <class T>
+  __device__ static PendingBatchFeature load(const Parameters<T>& parameters, std::int64_t index) {
+    return {PendingElement::load(parameters.gamma, index), PendingElement::load(parameters.beta, index),
+            PendingElement::load(parameters.scale, index)};
+  }
+
+  /// In log2 units. Without a division or square root, whose slow paths are calls: they would spill what the
+  /// caller holds.
+  template <class Sum>
+  __device__ Affine affine(const Moments<Sum>& batch, double epsilon) const {
+    const auto count = static_cast<Sum>(batch.count);
+    return fold_slope({.bias = 0,  // it shifts sum and mean alike and cancels
+                       .gamma = gamma.value(1.0),
+                       .beta = beta.value(0.0),
+                       .mean = batch.mean,
+                       .scale = scale.value(1.0)},
+                      inverse_root(batch.m2 * ptx::reciprocal(count) + epsilon), log2e);
+  }
+
+ private:
+  /// 1 / sqrt(value): two Newton steps double the 23 bits of the first guess twice.
+  __device__ static double inverse_root(double value) {
+    const double guess = rsqrtf(static_cast<float>(value));
+    double root = guess;
+#pragma unroll
+    for (int step = 0; step < 2; ++step) root = fma(0.5 * root, fma(-value * root, root, 1.0), root);
+    return guess > 0 && guess <= 0x1p127 ? root : guess;
+  }
+};
+
+/// The running statistics of feature n move towards this batch's by `factor`. They are there.
 template <class T, class Sum>
 __device__ void update_running(const BatchUpdate& update, const Parameters<T>& parameters, std::int64_t n,
-                               const Moments<Sum>& batch) {
-  if (update.running_mean.data == nullptr) return;
-  const double factor =
-      update.momentum < 0 ? 1.0 / static_cast<double>(*update.batches_tracked) : update.momentum;
+                               const Moments<Sum>& batch, double factor) {
   const double bias = load_feature(parameters, n).bias;
   store_feature(
       update.running_mean, n,
@@ -100,12 +127,15 @@ __global__ void __launch_bounds__(128) batch_affine_kernel(const __grid_constant
   ptx::grid_dependency_trigger();
   ptx::grid_dependency_wait();
   if (n >= features) return;
+  const PendingBatchFeature pending = PendingBatchFeature::load(p.parameters, n);
   Moments<Sum> batch;
   for (int split = 0; split < p.splits; ++split) batch = merge(batch, p.parts[split * features + n]);
-  const Affine affine = batch_affine(p.parameters, n, batch);
+  const Affine affine = pending.affine(batch, p.parameters.epsilon);
   p.multiplier[n] = static_cast<Sum>(affine.multiplier);
   p.addend[n] = static_cast<Sum>(affine.addend);
-  update_running(p.update, p.parameters, n, batch);
+  if (p.update.running_mean.data != nullptr) {
+    update_running(p.update, p.parameters, n, batch, p.update.factor(0));
+  }
 }
 
 }  // namespace masthead::inline v0

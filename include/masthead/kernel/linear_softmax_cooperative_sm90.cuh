@@ -3,7 +3,6 @@
 /// while row statistics cross the grid, and y is stored once.
 
 #include "masthead/kernel/roles_sm90.cuh"
-#include "masthead/reduce/column_moments_sm90.cuh"
 #include "masthead/reduce/meeting_sm90.cuh"
 
 namespace masthead::inline v0 {
@@ -57,74 +56,15 @@ __device__ __forceinline__ void store_held(const OutputSm90<U>& y, const float (
   });
 }
 
-/// Ahead of the kernel below in training mode: zeroes its meetings and counts the batch. One block.
-template <class = void>
-__global__ void __launch_bounds__(128)
-    begin_training_sm90_kernel(unsigned* meetings, int count, std::int64_t* batches_tracked) {
-  ptx::grid_dependency_trigger();
-  ptx::grid_dependency_wait();
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += 128) meetings[i] = 0;
-  if (threadIdx.x == 0 && batches_tracked != nullptr) ++*batches_tracked;
-}
-
-/// The producers' part of training mode: once all blocks of a column of tiles have stored its moments, the
-/// affine they give; the first of them updates the running statistics.
-template <Sm90Layout layout, class Params>
-__device__ __forceinline__ void produce_with_batch(const BlockSm90<layout>& block, const Params& p) {
-  typename AffineLoaderSm90<layout>::Ring::State state;
-  const ClusterGrid& grid = p.schedule.grid;
-  const auto splits = static_cast<int>(ceil_div(p.y.matrix.rows, layout.tile.m));
-  const std::int64_t features = p.y.matrix.columns;
-  block.produce(p, [&](const ClusterTile& tile, int thread) {
-    if (block.lane == 0) WordMeeting(p.meetings[tile.n]).wait(grid.groups_m * layout.cluster_m);
-    __syncwarp();
-    AffineLoaderSm90<layout>::load(block.storage.affine, block.affine_ring, state, block.first_column(tile),
-                                   features, thread, [&](std::int64_t n) {
-                                     Moments<float> batch;
-#pragma unroll 1
-                                     for (int split = 0; split < splits; ++split) {
-                                       batch = merge(batch, load_moments(p.moments + split * features + n));
-                                     }
-                                     if (tile.m == 0 && block.rank == 0)
-                                       update_running(p.update, p.parameters, n, batch);
-                                     return batch_affine(p.parameters, n, batch);
-                                   });
-  });
-}
-
-/// The consumers' part: the tile's moments for the other blocks of its column. `scratch` is shared memory
-/// that the consumers have done with and may use again on return.
-template <Sm90Layout layout, class Params, int count>
-__device__ __forceinline__ void publish_moments(const BlockSm90<layout>& block, const Params& p,
-                                                const float (&acc)[count], unsigned char* scratch,
-                                                const ClusterTile& tile) {
-  using Moments = ColumnMomentsSm90<layout>;
-  auto& storage = *reinterpret_cast<typename Moments::SharedStorage*>(scratch);
-  const std::int64_t first_row = block.first_row(tile), column = block.first_column(tile),
-                     left = p.y.matrix.rows - first_row, features = p.y.matrix.columns;
-  const int rows = left < layout.tile.m ? static_cast<int>(left) : layout.tile.m;
-  const int warp = block.consumer_warp(), thread = warp * 32 + block.lane;
-  Moments::reduce_warp(acc, storage, rows, warp, block.lane);
-  block.consumer_barrier();
-  if (rows > 0) {
-    Moments::store(storage, rows, p.moments + first_row / layout.tile.m * features + column,
-                   features - column, thread);
-  }
-  block.consumer_barrier();
-  if (thread == 0) WordMeeting(p.meetings[tile.n]).arrive();
-}
-
 /// Grid: schedule.clusters() clusters, launched cooperatively. y is 16-bit. Shared memory:
 /// Policy::spec.shared_bytes().
-template <class Policy, class U, Mode mode>
+template <class Policy, class U>
 __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_cooperative_sm90_kernel(
     const __grid_constant__ LinearSoftmaxSm90Params<DeviceElement<Policy::spec.dtype>, U, ResidentSchedule>
         p) {
   constexpr Sm90Layout layout = Policy::spec.sm90();
   using Mainloop = typename EngineSm90<layout>::Mainloop;
   using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
-  static_assert(mode == Mode::eval || !is_prepared(layout.product),
-                "moments are taken of sums whose scaling comes with the affine");
   static_assert(layout.panel_bytes() <= layout.stages * layout.stage_bytes(),
                 "the ring holds one staged tile");
   if constexpr (ptx::compiled_for_sm90a) {
@@ -132,11 +72,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
     const BlockSm90<layout> block(dynamic, p);
     if (block.warpgroup == 0) {
       ptx::release_registers<layout.producer_registers()>();
-      if constexpr (mode == Mode::training) {
-        produce_with_batch(block, p);
-      } else {
-        block.produce(p);
-      }
+      block.produce(p);
       GridMeeting::pass();
     } else {
       ptx::acquire_registers<layout.consumer_registers()>();
@@ -155,13 +91,8 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
 #pragma unroll 1
       for (;;) {
         Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, consumer, block.lane, acc);
-        if constexpr (mode == Mode::training) {
-          // The panel is free until the first tile is parked, and then the ring behind the last wgmma.
-          if (two) block.consumer_barrier();
-          publish_moments(block, p, acc, two ? block.storage.operands.x[0] : block.storage.panel, tile);
-        }
         block.affine_ring.wait_full(affine_state);
-        if constexpr (block.prepared) block.template unscale<mode>(p, acc, tile, affine_state.stage);
+        if constexpr (block.prepared) block.template unscale<Mode::eval>(p, acc, tile, affine_state.stage);
         const AffineColumn* affine = block.storage.affine.column[affine_state.stage];
         const bool last = two || !p.schedule.get(block.cluster, 1, next);
         if (last) {

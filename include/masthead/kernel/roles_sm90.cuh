@@ -59,7 +59,6 @@ struct LinearSoftmaxSm90Params {
   // Training mode:
   Moments<float>* moments;  // (tiles_m, out_features)
   BatchUpdate update;
-  unsigned* meetings;  // (tiles_n), zero when the resident kernel starts
 };
 
 /// Shared memory of a block: the ring of operand stages, one tile as 16-bit values, the affine, the barriers.

@@ -31,14 +31,6 @@ struct MomentWeights {
   }
 };
 
-/// Reads past L1: another SM wrote them in this launch.
-__device__ __forceinline__ Moments<float> load_moments(const Moments<float>* moments) {
-  static_assert(sizeof(Moments<float>) == 16 && alignof(Moments<float>) == 8);
-  const auto count = __ldcg(reinterpret_cast<const long long*>(moments));
-  const float2 rest = __ldcg(reinterpret_cast<const float2*>(moments) + 1);
-  return {count, rest.x, rest.y};
-}
-
 /// Moments of each column of a tile, merged in an order that depends on nothing: two rows of a thread, eight
 /// lanes that share columns, then warps in pairs. All consumer threads call it.
 template <Sm90Layout layout>
@@ -128,5 +120,33 @@ class ColumnMomentsSm90 {
     }
   }
 };
+
+/// The moments of one column over a batch of `rows`: those of its tiles, merged in ascending order. `moments`
+/// is the first of them, the others lie `stride` apart. Reads past L1: other SMs wrote them in this launch.
+template <int tile_rows, int group>
+__device__ __forceinline__ Moments<float> batch_moments(const Moments<float>* moments, std::int64_t stride,
+                                                        std::int64_t rows) {
+  static_assert(sizeof(Moments<float>) == 16 && alignof(Moments<float>) == 8);
+  ColumnMoment total;
+#pragma unroll 1
+  for (std::int64_t start = 0; start < rows; start += group * tile_rows, moments += group * stride) {
+    float2 part[group];
+#pragma unroll
+    for (int i = 0; i < group; ++i) {
+      if (start + i * tile_rows < rows) {
+        part[i] = __ldcg(reinterpret_cast<const float2*>(moments + i * stride) + 1);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < group; ++i) {
+      const std::int64_t before = start + i * tile_rows, left = rows - before;
+      if (left <= 0) continue;
+      const ColumnMoment tile{part[i].x, part[i].y};
+      const int count = left < tile_rows ? static_cast<int>(left) : tile_rows;
+      total = before == 0 ? tile : MomentWeights::of(static_cast<int>(before), count).merge(total, tile);
+    }
+  }
+  return {rows, total.mean, total.m2};
+}
 
 }  // namespace masthead::inline v0

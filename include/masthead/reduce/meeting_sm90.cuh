@@ -2,7 +2,6 @@
 /// Waiting for the other blocks of a cooperative launch.
 
 #include <cooperative_groups.h>
-#include <cuda/atomic>
 
 #include <utility>
 
@@ -24,24 +23,6 @@ class GridMeeting {
 
  private:
   cooperative_groups::grid_group::arrival_token token_;
-};
-
-/// Some blocks of a cooperative launch meet at a word that was zero when the grid started.
-class WordMeeting {
- public:
-  __device__ explicit WordMeeting(unsigned& word) : word_(word) {}
-
-  /// One thread a block, behind a barrier of the threads whose writes the others are to see.
-  __device__ void arrive() { word_.fetch_add(1, cuda::memory_order_release); }
-  /// On return what the `expected` blocks wrote before arriving is visible to loads past L1. Any thread;
-  /// others of its block behind a barrier after it.
-  __device__ void wait(int expected) const {
-    while (word_.load(cuda::memory_order_acquire) != static_cast<unsigned>(expected)) {
-    }
-  }
-
- private:
-  cuda::atomic_ref<unsigned, cuda::thread_scope_device> word_;
 };
 
 }  // namespace masthead::inline v0

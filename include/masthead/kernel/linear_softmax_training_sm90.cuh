@@ -1,0 +1,220 @@
+#pragma once
+/// Training mode's Hopper kernel for outputs that fit on chip: the sums of all tiles wait there while the
+/// moments of their columns cross the grid, and y is stored once.
+
+#include "masthead/kernel/linear_softmax_cooperative_sm90.cuh"
+#include "masthead/reduce/column_moments_sm90.cuh"
+
+namespace masthead::inline v0 {
+
+/// A thread's sums of one tile while its block multiplies the next: the first half of them in the warp's
+/// panel, the others in registers, until the ring has room for them.
+template <Sm90Layout layout>
+struct ParkedSumsSm90 {
+  static constexpr int vectors = layout.accumulators() / 8;
+  static constexpr int bytes_a_warp = vectors * 32 * static_cast<int>(sizeof(float4));
+  static_assert(bytes_a_warp == WarpPanel::bytes(layout.tile.n));
+
+  float kept[4 * vectors];
+
+  __device__ __forceinline__ void park(const float (&acc)[layout.accumulators()], unsigned char* panel,
+                                       int lane) {
+    store(panel, lane, &acc[0]);
+#pragma unroll
+    for (int i = 0; i < 4 * vectors; ++i) kept[i] = acc[4 * vectors + i];
+  }
+  /// Frees the registers.
+  __device__ __forceinline__ void to_shared(unsigned char* ring, int lane) const { store(ring, lane, kept); }
+
+  __device__ __forceinline__ static void load(float (&acc)[layout.accumulators()], const unsigned char* panel,
+                                              const unsigned char* ring, int lane) {
+#pragma unroll
+    for (int i = 0; i < 2 * vectors; ++i) {
+      const float4 four =
+          reinterpret_cast<const float4*>(i < vectors ? panel : ring)[i % vectors * 32 + lane];
+      acc[4 * i] = four.x;
+      acc[4 * i + 1] = four.y;
+      acc[4 * i + 2] = four.z;
+      acc[4 * i + 3] = four.w;
+    }
+  }
+
+ private:
+  __device__ __forceinline__ static void store(unsigned char* target, int lane, const float* values) {
+#pragma unroll
+    for (int i = 0; i < vectors; ++i) {
+      reinterpret_cast<float4*>(target)[i * 32 + lane] =
+          make_float4(values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3]);
+    }
+  }
+};
+
+/// Consumers: the moments of the tile's columns over its rows, for the other blocks of the column. `scratch`
+/// is shared memory that the consumers have done with and may use again on return.
+template <Sm90Layout layout, class Params>
+__device__ __forceinline__ void publish_moments(const BlockSm90<layout>& block, const Params& p,
+                                                const float (&acc)[layout.accumulators()],
+                                                unsigned char* scratch, const ClusterTile& tile) {
+  using Moments = ColumnMomentsSm90<layout>;
+  auto& storage = *reinterpret_cast<typename Moments::SharedStorage*>(scratch);
+  const std::int64_t first_row = block.first_row(tile), column = block.first_column(tile),
+                     left = p.y.matrix.rows - first_row, features = p.y.matrix.columns;
+  const int rows = left < layout.tile.m ? static_cast<int>(left) : layout.tile.m;
+  const int warp = block.consumer_warp(), thread = warp * 32 + block.lane;
+  Moments::reduce_warp(acc, storage, rows, warp, block.lane);
+  block.consumer_barrier();
+  if (rows > 0) {
+    Moments::store(storage, rows, p.moments + first_row / layout.tile.m * features + column,
+                   features - column, thread);
+  }
+  block.consumer_barrier();
+}
+
+/// Consumers, once all moments are there: the affine of the tile's features. A barrier of the consumers makes
+/// it visible.
+// Features beyond the last get -inf: they can be neither maximum nor part of a sum.
+template <Sm90Layout layout, class Params>
+__device__ __forceinline__ void batch_affine_of(const BlockSm90<layout>& block, const Params& p,
+                                                const ClusterTile& tile, AffineColumn* affine) {
+  constexpr int threads = layout.consumer_warps() * 32;
+  const std::int64_t features = p.y.matrix.columns;
+#pragma unroll
+  for (int first = 0; first < layout.tile.n; first += threads) {
+    const int j = first + block.consumer_warp() * 32 + block.lane;
+    if (layout.tile.n % threads != 0 && j >= layout.tile.n) continue;
+    const std::int64_t n = block.first_column(tile) + j;
+    AffineColumn column{0.0f, negative_infinity<float>};
+    if (n < features) {
+      const PendingBatchFeature pending = PendingBatchFeature::load(p.parameters, n);
+      const Affine folded =
+          pending.affine(batch_moments<layout.tile.m, 8>(p.moments + n, features, p.y.matrix.rows),
+                         p.parameters.epsilon);
+      column = {static_cast<float>(folded.multiplier), static_cast<float>(folded.addend)};
+    }
+    affine[j] = column;
+  }
+}
+
+/// Producers of the blocks with the first rows: the running statistics of the block's features. All
+/// 128 threads.
+template <Sm90Layout layout, class Params>
+__device__ __forceinline__ void update_running_of(const BlockSm90<layout>& block, const Params& p,
+                                                  double factor) {
+  const std::int64_t features = p.y.matrix.columns;
+  ClusterTile tile;
+#pragma unroll 1
+  for (int turn = 0; p.schedule.get(block.cluster, turn, tile); ++turn) {
+    if (block.first_row(tile) != 0) return;
+#pragma unroll 1
+    for (int j = static_cast<int>(threadIdx.x); j < layout.tile.n; j += 128) {
+      const std::int64_t n = block.first_column(tile) + j;
+      if (n >= features) break;
+      update_running(p.update, p.parameters, n,
+                     batch_moments<layout.tile.m, 1>(p.moments + n, features, p.y.matrix.rows), factor);
+    }
+  }
+}
+
+/// Grid: schedule.clusters() clusters, launched cooperatively. y is 16-bit. Shared memory:
+/// Policy::spec.shared_bytes().
+template <class Policy, class U>
+__global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_training_sm90_kernel(
+    const __grid_constant__ LinearSoftmaxSm90Params<DeviceElement<Policy::spec.dtype>, U, ResidentSchedule>
+        p) {
+  constexpr Sm90Layout layout = Policy::spec.sm90();
+  using Mainloop = typename EngineSm90<layout>::Mainloop;
+  using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
+  using ParkedSums = ParkedSumsSm90<layout>;
+  static_assert(layout.product == Product::plain,
+                "moments are taken of sums whose scaling comes with the affine");
+  static_assert(2 * layout.panel_bytes() <= layout.stages * layout.stage_bytes(),
+                "the ring holds one staged tile and half of the sums of another");
+  static_assert(Sm90Layout::affine_stages >= resident_tiles);
+  if constexpr (ptx::compiled_for_sm90a) {
+    extern __shared__ __align__(16) unsigned char dynamic[];
+    const BlockSm90<layout> block(dynamic, p);
+    if (block.warpgroup == 0) {
+      ptx::release_registers<layout.producer_registers()>();
+      block.produce(p, [](const ClusterTile&, int) {});
+      GridMeeting::pass();
+      const bool updates = p.update.running_mean.data != nullptr;
+      const double factor = updates ? p.update.factor(1) : 0.0;
+      GridMeeting::pass();
+      if (updates) update_running_of(block, p, factor);
+      if (blockIdx.x == 0 && threadIdx.x == 0 && p.update.batches_tracked != nullptr) {
+        ++*p.update.batches_tracked;  // all blocks have read it
+      }
+    } else {
+      ptx::acquire_registers<layout.consumer_registers()>();
+      const int consumer = block.warpgroup - 1, warp = consumer * 4 + block.warp;
+      unsigned char* ring = block.storage.operands.x[0];
+      unsigned char* panel = block.storage.panel + warp * WarpPanel::bytes(layout.tile.n);
+      unsigned char* staged = ring + warp * WarpPanel::bytes(layout.tile.n);
+      unsigned char* kept = staged + layout.panel_bytes();
+      typename Mainloop::Ring::State state;
+      typename Mainloop::Accumulators acc;
+      ParkedSums sums;
+      ClusterTile first, last, next{};
+      p.schedule.get(block.cluster, 0, last);
+      bool two = false;
+#pragma unroll 1
+      for (;;) {
+        Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, consumer, block.lane, acc);
+        if (two) {
+          block.consumer_barrier();  // the whole block is past its last wgmma: the ring's memory is free
+          sums.to_shared(kept, block.lane);
+        }
+        publish_moments(block, p, acc, two ? ring : block.storage.panel, last);
+        if (two || !p.schedule.get(block.cluster, 1, next)) break;
+        sums.park(acc, panel, block.lane);
+        first = last;
+        last = next;
+        two = true;
+      }
+
+      GridMeeting moments;
+      moments.arrive();
+      moments.wait();
+      auto& affine = block.storage.affine.column;
+      batch_affine_of(block, p, last, affine[0]);
+      if (two) batch_affine_of(block, p, first, affine[1]);
+      block.consumer_barrier();
+
+      const std::int64_t row = block.first_row(last) + warp * WgmmaFragment::warp_rows;
+      const auto to_softmax = [&](const ClusterTile& tile, int turn) {
+        RowPartial partial[2];
+        Epilogue::to_softmax(acc, affine[turn], block.lane, partial);
+        Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows,
+                          block.lane);
+        return ParkedTile{turn == 0 ? staged : panel,
+                          block.first_column(tile),
+                          {partial[0].reference, partial[1].reference}};
+      };
+      const ParkedTile second = to_softmax(last, 0);
+      ParkedTile other{};
+      if (two) {
+        Epilogue::stage_codes(acc, staged, block.lane);
+        ParkedSums::load(acc, panel, kept, block.lane);
+        other = to_softmax(first, 1);
+        __syncwarp();  // the panel has been read
+      }
+      GridMeeting statistics;
+      statistics.arrive();
+      Epilogue::stage_codes(acc, two ? panel : staged, block.lane);
+      statistics.wait();
+      ptx::grid_dependency_trigger();
+      const int parts = static_cast<int>(p.schedule.grid.tiles_n);
+      const std::int64_t rows = p.y.matrix.rows - row;
+      const RowTotal total = total_of_16_rows(p.partials + row * parts, parts,
+                                              rows < 16 ? static_cast<int>(rows) : 16, parts, block.lane);
+      store_parked<layout>(p.y, second, total, row, block.lane);
+      if (two) store_parked<layout>(p.y, other, total, row, block.lane);
+      StoreSm90<layout, U>::wait_panel_read(block.lane);
+    }
+    BlockSm90<layout>::leave();
+  } else {
+    not_compiled_for_sm90a();
+  }
+}
+
+}  // namespace masthead::inline v0
