@@ -100,7 +100,8 @@ class HeadLaunch {
     if constexpr (spec.engine == Engine::wgmma) {
       if constexpr (std::is_same_v<T, U> && sizeof(U) == 2 && !is_prepared(spec.product)) {
         if (arguments_.output == Output::softmax &&
-            sm90().softmax_training(arguments_.y, at<RowPartial>(layout_.partials), parts, update)) {
+            sm90().softmax_training(arguments_.y, at<RowPartial>(layout_.partials),
+                                    at<ColumnMoment>(layout_.parts), update)) {
           return;
         }
       }
@@ -202,7 +203,7 @@ requires(!is_prepared(Policy::spec.product)) void linear_batch_norm_softmax(
 }
 
 /// The same in training mode: normalises with the mean and biased variance of this batch (at least 2 rows)
-/// and updates `running` on the device. Two to four kernels.
+/// and updates `running` on the device. One to four kernels.
 template <class Policy, class T, HeadOutputOf<T> U>
 requires(!is_prepared(Policy::spec.product)) void linear_batch_norm_softmax_training(
     const HeadArguments<T, U>& arguments, const RunningStatistics& running, const Workspace& workspace,

@@ -98,10 +98,11 @@ class LinearSoftmaxSm90 {
   template <class U>
   void softmax(const Matrix<U>& y, RowPartial* partials) const {
     constexpr auto resident = &linear_softmax_cooperative_sm90_kernel<Policy, U>;
-    if (const auto schedule = resident_schedule<resident>(); schedule.columns != 0) {
+    if (const auto schedule = resident_schedule<resident>("linear_softmax_cooperative_sm90");
+        schedule.columns != 0) {
       auto p = params<ResidentSchedule>(y, partials);
       p.schedule = schedule;
-      launch_resident(resident, p);
+      launch_resident("linear_softmax_cooperative_sm90_kernel", resident, p);
       return;
     }
     general<Mode::eval>(params<PersistentSchedule>(y, partials));
@@ -113,19 +114,23 @@ class LinearSoftmaxSm90 {
            FinaliseSm90Params<U>{y, partials, grid_.tiles_n});
   }
 
-  /// Training mode's softmax in a 16-bit `y`, where all tiles fit on the device at the same time; else false,
-  /// and nothing is done.
-  bool softmax_training(const Matrix<T>& y, RowPartial* partials, Moments<float>* moments,
+  /// Training mode's softmax in a 16-bit `y` in one kernel, where all tiles fit on the device at the same
+  /// time and their sums on chip; else false, and nothing is done.
+  bool softmax_training(const Matrix<T>& y, RowPartial* partials, ColumnMoment* moments,
                         const BatchUpdate& update) const {
-    constexpr auto resident = &linear_softmax_training_sm90_kernel<Policy, T>;
-    const auto schedule = resident_schedule<resident>();
-    if (schedule.columns == 0) return false;
-    auto p = params<ResidentSchedule>(y, partials);
-    p.schedule = schedule;
-    p.moments = moments;
-    p.update = update;
-    launch_resident(resident, p);
-    return true;
+    if constexpr (!spec.sm90().parks_sums()) {
+      return false;
+    } else {
+      constexpr auto resident = &linear_softmax_training_sm90_kernel<Policy, T>;
+      const auto schedule = resident_schedule<resident>("linear_softmax_training_sm90");
+      if (schedule.columns == 0) return false;
+      auto p = params<ResidentSchedule>(y, partials);
+      p.schedule = schedule;
+      p.tile_moments = moments;
+      p.update = update;
+      launch_resident("linear_softmax_training_sm90_kernel", resident, p);
+      return true;
+    }
   }
 
  private:
@@ -156,15 +161,14 @@ class LinearSoftmaxSm90 {
   // A small y is read again from L2 in less time than a cooperative launch and its meeting take (128 x 1024
   // -> 512: 7.9 against 9.4 us, 1024 x 8192 -> 8192: 207.3 against 204.5 us).
   template <auto kernel>
-  ResidentSchedule resident_schedule() const {
+  ResidentSchedule resident_schedule(const char* name) const {
     if (std::int64_t{grid_.size()} * spec.cluster_m * spec.tile.m * spec.tile.n < 4 << 20) return {grid_, 0};
-    return ResidentSchedule::of(grid_, resident_clusters<kernel>("linear_softmax_cooperative_sm90"),
-                                resident_tiles);
+    return ResidentSchedule::of(grid_, resident_clusters<kernel>(name), resident_tiles);
   }
 
   template <class Kernel, class Params>
-  void launch_resident(Kernel kernel, const Params& p) const {
-    launch("linear_softmax_cooperative_sm90_kernel", kernel,
+  void launch_resident(const char* name, Kernel kernel, const Params& p) const {
+    launch(name, kernel,
            {.blocks = std::int64_t{p.schedule.clusters()} * spec.cluster_m,
             .block_threads = spec.block_threads,
             .stream = stream_,

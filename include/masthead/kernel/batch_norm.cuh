@@ -2,6 +2,7 @@
 /// Training mode between the GEMM and softmax: column statistics, then the affine of each feature.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "masthead/numeric/feature.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
@@ -60,37 +61,40 @@ struct BatchUpdate {
   }
 };
 
-/// What the affine of a feature's raw sums takes besides the moments of the batch, on its way.
-struct PendingBatchFeature {
-  PendingElement gamma, beta, scale;
+/// What turns the moments of a batch into the affine of a feature's raw sums, in log2 units. The bias of the
+/// linear layer shifts sum and mean alike and cancels.
+struct BatchSlope {
+  double multiplier;  ///< scale * gamma
+  double addend;      ///< scale * beta
 
   template <class T>
-  __device__ static PendingBatchFeature load(const Parameters<T>& parameters, std::int64_t index) {
-    return {PendingElement::load(parameters.gamma, index), PendingElement::load(parameters.beta, index),
-            PendingElement::load(parameters.scale, index)};
+  __device__ static BatchSlope of(const Parameters<T>& parameters, std::int64_t n) {
+    const PendingElement gamma = PendingElement::load(parameters.gamma, n),
+                         beta = PendingElement::load(parameters.beta, n),
+                         scale = PendingElement::load(parameters.scale, n);
+    const double factor = log2e * scale.value(1.0);
+    return {factor * gamma.value(1.0), factor * beta.value(0.0)};
   }
 
-  /// In log2 units. Without a division or square root, whose slow paths are calls: they would spill what the
-  /// caller holds.
   template <class Sum>
   __device__ Affine affine(const Moments<Sum>& batch, double epsilon) const {
-    const auto count = static_cast<Sum>(batch.count);
-    return fold_slope({.bias = 0,  // it shifts sum and mean alike and cancels
-                       .gamma = gamma.value(1.0),
-                       .beta = beta.value(0.0),
-                       .mean = batch.mean,
-                       .scale = scale.value(1.0)},
-                      inverse_root(batch.m2 * ptx::reciprocal(count) + epsilon), log2e);
+    const double variance = batch.m2 * ptx::reciprocal(static_cast<Sum>(batch.count)),
+                 slope = multiplier * inverse_root<Sum>(variance + epsilon);
+    return {slope, addend - batch.mean * slope};
   }
 
  private:
-  /// 1 / sqrt(value): two Newton steps double the 23 bits of the first guess twice.
+  /// 1 / sqrt(value). Of a variance in float, one Newton step to 44 bits: the slow paths of a division and of
+  /// a square root are calls, which spill what the caller holds.
+  template <class Sum>
   __device__ static double inverse_root(double value) {
-    const double guess = rsqrtf(static_cast<float>(value));
-    double root = guess;
-#pragma unroll
-    for (int step = 0; step < 2; ++step) root = fma(0.5 * root, fma(-value * root, root, 1.0), root);
-    return guess > 0 && guess <= 0x1p127 ? root : guess;
+    if constexpr (std::is_same_v<Sum, double>) {
+      return 1 / sqrt(value);
+    } else {
+      const double root = rsqrtf(static_cast<float>(value));
+      const double better = fma(0.5 * root, fma(-value * root, root, 1.0), root);
+      return isnan(better) ? root : better;  // of 0 and infinity
+    }
   }
 };
 
@@ -105,6 +109,34 @@ __device__ void update_running(const BatchUpdate& update, const Parameters<T>& p
   store_feature(update.running_var, n,
                 running_update(load_feature(ConstVector(update.running_var), n, 1.0),
                                batch.unbiased_variance(), factor));
+}
+
+/// The moments of a batch from those of `splits` parts of it, `stride` apart, in ascending order. The first
+/// is not empty. Several are under way at the same time.
+template <class Sum>
+__device__ Moments<Sum> merge_parts(const Moments<Sum>* parts, std::int64_t stride, int splits) {
+  constexpr int group = std::is_same_v<Sum, double> ? 1 : 8;
+  Moments<Sum> batch = *parts;
+#pragma unroll 1
+  for (int first = 1; first < splits; first += group) {
+    Moments<Sum> part[group];
+#pragma unroll
+    for (int i = 0; i < group; ++i) {
+      const int split = first + i;  // no branch: it would wait for each
+      part[i] = parts[(split < splits ? split : splits - 1) * stride];
+      if (split >= splits) part[i] = {0, part[i].mean, 0};
+    }
+#pragma unroll
+    for (int i = 0; i < group; ++i) {
+      const std::int64_t count = batch.count + part[i].count;
+      const Sum delta = part[i].mean - batch.mean,
+                weight = static_cast<Sum>(part[i].count) * ptx::reciprocal(static_cast<Sum>(count));
+      batch.mean += delta * weight;
+      batch.m2 += part[i].m2 + delta * delta * (static_cast<Sum>(batch.count) * weight);
+      batch.count = count;
+    }
+  }
+  return batch;
 }
 
 template <class T>
@@ -127,10 +159,8 @@ __global__ void __launch_bounds__(128) batch_affine_kernel(const __grid_constant
   ptx::grid_dependency_trigger();
   ptx::grid_dependency_wait();
   if (n >= features) return;
-  const PendingBatchFeature pending = PendingBatchFeature::load(p.parameters, n);
-  Moments<Sum> batch;
-  for (int split = 0; split < p.splits; ++split) batch = merge(batch, p.parts[split * features + n]);
-  const Affine affine = pending.affine(batch, p.parameters.epsilon);
+  const Moments<Sum> batch = merge_parts(p.parts + n, features, p.splits);
+  const Affine affine = BatchSlope::of(p.parameters, n).affine(batch, p.parameters.epsilon);
   p.multiplier[n] = static_cast<Sum>(affine.multiplier);
   p.addend[n] = static_cast<Sum>(affine.addend);
   if (p.update.running_mean.data != nullptr) {

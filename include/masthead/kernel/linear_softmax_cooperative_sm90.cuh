@@ -7,9 +7,6 @@
 
 namespace masthead::inline v0 {
 
-/// Tiles a block can hold: one parked beside the ring, and the last one, for which the ring is free.
-inline constexpr int resident_tiles = 2;
-
 /// One tile's part of a consumer warp, as 16-bit codes in shared memory.
 struct ParkedTile {
   unsigned char* panel;

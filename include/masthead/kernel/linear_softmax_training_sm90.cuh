@@ -2,52 +2,11 @@
 /// Training mode's Hopper kernel for outputs that fit on chip: the sums of all tiles wait there while the
 /// moments of their columns cross the grid, and y is stored once.
 
+#include "masthead/gemm/parked_sums_sm90.cuh"
+#include "masthead/kernel/batch_affine_sm90.cuh"
 #include "masthead/kernel/linear_softmax_cooperative_sm90.cuh"
-#include "masthead/reduce/column_moments_sm90.cuh"
 
 namespace masthead::inline v0 {
-
-/// A thread's sums of one tile while its block multiplies the next: the first half of them in the warp's
-/// panel, the others in registers, until the ring has room for them.
-template <Sm90Layout layout>
-struct ParkedSumsSm90 {
-  static constexpr int vectors = layout.accumulators() / 8;
-  static constexpr int bytes_a_warp = vectors * 32 * static_cast<int>(sizeof(float4));
-  static_assert(bytes_a_warp == WarpPanel::bytes(layout.tile.n));
-
-  float kept[4 * vectors];
-
-  __device__ __forceinline__ void park(const float (&acc)[layout.accumulators()], unsigned char* panel,
-                                       int lane) {
-    store(panel, lane, &acc[0]);
-#pragma unroll
-    for (int i = 0; i < 4 * vectors; ++i) kept[i] = acc[4 * vectors + i];
-  }
-  /// Frees the registers.
-  __device__ __forceinline__ void to_shared(unsigned char* ring, int lane) const { store(ring, lane, kept); }
-
-  __device__ __forceinline__ static void load(float (&acc)[layout.accumulators()], const unsigned char* panel,
-                                              const unsigned char* ring, int lane) {
-#pragma unroll
-    for (int i = 0; i < 2 * vectors; ++i) {
-      const float4 four =
-          reinterpret_cast<const float4*>(i < vectors ? panel : ring)[i % vectors * 32 + lane];
-      acc[4 * i] = four.x;
-      acc[4 * i + 1] = four.y;
-      acc[4 * i + 2] = four.z;
-      acc[4 * i + 3] = four.w;
-    }
-  }
-
- private:
-  __device__ __forceinline__ static void store(unsigned char* target, int lane, const float* values) {
-#pragma unroll
-    for (int i = 0; i < vectors; ++i) {
-      reinterpret_cast<float4*>(target)[i * 32 + lane] =
-          make_float4(values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3]);
-    }
-  }
-};
 
 /// Consumers: the moments of the tile's columns over its rows, for the other blocks of the column. `scratch`
 /// is shared memory that the consumers have done with and may use again on return.
@@ -64,55 +23,10 @@ __device__ __forceinline__ void publish_moments(const BlockSm90<layout>& block, 
   Moments::reduce_warp(acc, storage, rows, warp, block.lane);
   block.consumer_barrier();
   if (rows > 0) {
-    Moments::store(storage, rows, p.moments + first_row / layout.tile.m * features + column,
+    Moments::store(storage, rows, p.tile_moments + first_row / layout.tile.m * features + column,
                    features - column, thread);
   }
   block.consumer_barrier();
-}
-
-/// Consumers, once all moments are there: the affine of the tile's features. A barrier of the consumers makes
-/// it visible.
-// Features beyond the last get -inf: they can be neither maximum nor part of a sum.
-template <Sm90Layout layout, class Params>
-__device__ __forceinline__ void batch_affine_of(const BlockSm90<layout>& block, const Params& p,
-                                                const ClusterTile& tile, AffineColumn* affine) {
-  constexpr int threads = layout.consumer_warps() * 32;
-  const std::int64_t features = p.y.matrix.columns;
-#pragma unroll
-  for (int first = 0; first < layout.tile.n; first += threads) {
-    const int j = first + block.consumer_warp() * 32 + block.lane;
-    if (layout.tile.n % threads != 0 && j >= layout.tile.n) continue;
-    const std::int64_t n = block.first_column(tile) + j;
-    AffineColumn column{0.0f, negative_infinity<float>};
-    if (n < features) {
-      const PendingBatchFeature pending = PendingBatchFeature::load(p.parameters, n);
-      const Affine folded =
-          pending.affine(batch_moments<layout.tile.m, 8>(p.moments + n, features, p.y.matrix.rows),
-                         p.parameters.epsilon);
-      column = {static_cast<float>(folded.multiplier), static_cast<float>(folded.addend)};
-    }
-    affine[j] = column;
-  }
-}
-
-/// Producers of the blocks with the first rows: the running statistics of the block's features. All
-/// 128 threads.
-template <Sm90Layout layout, class Params>
-__device__ __forceinline__ void update_running_of(const BlockSm90<layout>& block, const Params& p,
-                                                  double factor) {
-  const std::int64_t features = p.y.matrix.columns;
-  ClusterTile tile;
-#pragma unroll 1
-  for (int turn = 0; p.schedule.get(block.cluster, turn, tile); ++turn) {
-    if (block.first_row(tile) != 0) return;
-#pragma unroll 1
-    for (int j = static_cast<int>(threadIdx.x); j < layout.tile.n; j += 128) {
-      const std::int64_t n = block.first_column(tile) + j;
-      if (n >= features) break;
-      update_running(p.update, p.parameters, n,
-                     batch_moments<layout.tile.m, 1>(p.moments + n, features, p.y.matrix.rows), factor);
-    }
-  }
 }
 
 /// Grid: schedule.clusters() clusters, launched cooperatively. y is 16-bit. Shared memory:
@@ -127,8 +41,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
   using ParkedSums = ParkedSumsSm90<layout>;
   static_assert(layout.product == Product::plain,
                 "moments are taken of sums whose scaling comes with the affine");
-  static_assert(2 * layout.panel_bytes() <= layout.stages * layout.stage_bytes(),
-                "the ring holds one staged tile and half of the sums of another");
+  static_assert(layout.parks_sums());
   static_assert(Sm90Layout::affine_stages >= resident_tiles);
   if constexpr (ptx::compiled_for_sm90a) {
     extern __shared__ __align__(16) unsigned char dynamic[];
@@ -142,7 +55,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
       GridMeeting::pass();
       if (updates) update_running_of(block, p, factor);
       if (blockIdx.x == 0 && threadIdx.x == 0 && p.update.batches_tracked != nullptr) {
-        ++*p.update.batches_tracked;  // all blocks have read it
+        ++*p.update.batches_tracked;  // behind the second meeting: all blocks have read it
       }
     } else {
       ptx::acquire_registers<layout.consumer_registers()>();
@@ -154,7 +67,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
       typename Mainloop::Ring::State state;
       typename Mainloop::Accumulators acc;
       ParkedSums sums;
-      ClusterTile first, last, next{};
+      ClusterTile first{}, last, next{};
       p.schedule.get(block.cluster, 0, last);
       bool two = false;
 #pragma unroll 1
@@ -174,10 +87,10 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
 
       GridMeeting moments;
       moments.arrive();
+      const BatchAffineSm90<layout> batch(block, p, {last, first});
       moments.wait();
       auto& affine = block.storage.affine.column;
-      batch_affine_of(block, p, last, affine[0]);
-      if (two) batch_affine_of(block, p, first, affine[1]);
+      batch.write(p, affine);
       block.consumer_barrier();
 
       const std::int64_t row = block.first_row(last) + warp * WgmmaFragment::warp_rows;

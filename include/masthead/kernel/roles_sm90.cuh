@@ -13,6 +13,7 @@
 #include "masthead/ptx/prefetch_tensor_map.cuh"
 #include "masthead/ptx/setmaxnreg.cuh"
 #include "masthead/ptx/sm90a.cuh"
+#include "masthead/reduce/column_moments_sm90.cuh"
 #include "masthead/tile/cluster_schedule.hpp"
 
 namespace masthead::inline v0 {
@@ -57,7 +58,8 @@ struct LinearSoftmaxSm90Params {
   int k_steps;
   Schedule schedule;
   // Training mode:
-  Moments<float>* moments;  // (tiles_m, out_features)
+  Moments<float>* moments;     // (tiles_m, out_features), of the general kernel
+  ColumnMoment* tile_moments;  // (tiles_m, out_features), of the resident kernel
   BatchUpdate update;
 };
 

@@ -32,13 +32,10 @@ struct Feature {
 /// times `unit` (log2(e), so that softmax can use powers of two; 1 for natural logits).
 // Both the bias and beta carry the scale. Double, so that the only rounding is the caller's to its
 // accumulator type.
-MASTHEAD_HOST_DEVICE Affine fold_slope(const Feature& feature, double inverse_deviation, double unit) {
-  const double slope = feature.gamma * inverse_deviation;
+MASTHEAD_HOST_DEVICE Affine fold(const Feature& feature, double epsilon, double unit) {
+  const double slope = feature.gamma / sqrt(feature.variance + epsilon);
   return {unit * feature.scale * slope,
           unit * feature.scale * ((feature.bias - feature.mean) * slope + feature.beta)};
-}
-MASTHEAD_HOST_DEVICE Affine fold(const Feature& feature, double epsilon, double unit) {
-  return fold_slope(feature, 1 / sqrt(feature.variance + epsilon), unit);
 }
 
 /// The exponential moving average BatchNorm keeps: `factor` is its momentum.

@@ -2,6 +2,7 @@
 /// Batch statistics of a tile's columns, from wgmma accumulators.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "masthead/numeric/moments.hpp"
 #include "masthead/ptx/reciprocal.cuh"
@@ -87,16 +88,21 @@ class ColumnMomentsSm90 {
     }
   }
 
-  /// The tile's moments of columns `thread`, ... to `tile_moments`, of which `features` remain. Behind a
-  /// barrier of the consumer threads after `reduce_warp`; `storage` may be written again behind another.
-  __device__ __forceinline__ static void store(const SharedStorage& storage, int rows,
-                                               Moments<float>* tile_moments, std::int64_t features,
-                                               int thread) {
+  /// The tile's moments of columns `thread`, ... to `tile_moments`, of which `features` remain, with their
+  /// count (Moments<float>) or without (ColumnMoment). Behind a barrier of the consumer threads after
+  /// `reduce_warp`; `storage` may be written again behind another.
+  template <class Element>
+  __device__ __forceinline__ static void store(const SharedStorage& storage, int rows, Element* tile_moments,
+                                               std::int64_t features, int thread) {
 #pragma unroll
     for (int column = thread; column < columns; column += 32 * warps) {
       if (column >= features) return;
       const ColumnMoment total = merge_warps<0, warps>(storage, rows, column);
-      tile_moments[column] = {rows < layout.tile.m ? rows : layout.tile.m, total.mean, total.m2};
+      if constexpr (std::is_same_v<Element, ColumnMoment>) {
+        tile_moments[column] = total;
+      } else {
+        tile_moments[column] = {rows < layout.tile.m ? rows : layout.tile.m, total.mean, total.m2};
+      }
     }
   }
 
@@ -121,32 +127,37 @@ class ColumnMomentsSm90 {
   }
 };
 
-/// The moments of one column over a batch of `rows`: those of its tiles, merged in ascending order. `moments`
-/// is the first of them, the others lie `stride` apart. Reads past L1: other SMs wrote them in this launch.
-template <int tile_rows, int group>
-__device__ __forceinline__ Moments<float> batch_moments(const Moments<float>* moments, std::int64_t stride,
-                                                        std::int64_t rows) {
-  static_assert(sizeof(Moments<float>) == 16 && alignof(Moments<float>) == 8);
-  ColumnMoment total;
+/// The moments of `columns` columns over a batch of `rows` of a resident grid: those of their tiles, merged
+/// in ascending order. `tiles[c]` is the first tile's of column c, the others lie `stride` apart; `group`
+/// tiles' are under way at the same time. Reads past L1: other SMs wrote them in this launch.
+template <int tile_rows, int group, int columns>
+__device__ __forceinline__ void batch_moments(const ColumnMoment* (&tiles)[columns], std::int64_t stride,
+                                              int rows, ColumnMoment (&total)[columns]) {
 #pragma unroll 1
-  for (std::int64_t start = 0; start < rows; start += group * tile_rows, moments += group * stride) {
-    float2 part[group];
+  for (int start = 0; start < rows; start += group * tile_rows) {
+    float2 part[group][columns];
 #pragma unroll
     for (int i = 0; i < group; ++i) {
-      if (start + i * tile_rows < rows) {
-        part[i] = __ldcg(reinterpret_cast<const float2*>(moments + i * stride) + 1);
+#pragma unroll
+      for (int c = 0; c < columns; ++c) {
+        if (start + i * tile_rows < rows) {
+          part[i][c] = __ldcg(reinterpret_cast<const float2*>(tiles[c]));
+          tiles[c] += stride;
+        }
       }
     }
 #pragma unroll
     for (int i = 0; i < group; ++i) {
-      const std::int64_t before = start + i * tile_rows, left = rows - before;
+      const int before = start + i * tile_rows, left = rows - before;
       if (left <= 0) continue;
-      const ColumnMoment tile{part[i].x, part[i].y};
-      const int count = left < tile_rows ? static_cast<int>(left) : tile_rows;
-      total = before == 0 ? tile : MomentWeights::of(static_cast<int>(before), count).merge(total, tile);
+      const MomentWeights weights = MomentWeights::of(before, left < tile_rows ? left : tile_rows);
+#pragma unroll
+      for (int c = 0; c < columns; ++c) {
+        const ColumnMoment tile{part[i][c].x, part[i][c].y};
+        total[c] = before == 0 ? tile : weights.merge(total[c], tile);
+      }
     }
   }
-  return {rows, total.mean, total.m2};
 }
 
 }  // namespace masthead::inline v0

@@ -50,6 +50,9 @@ struct PersistentSchedule {
   }
 };
 
+/// Tiles a block can hold: one parked beside the ring, and the last one, for which the ring is free.
+inline constexpr int resident_tiles = 2;
+
 /// All tiles on chip at once: a cluster's tiles all lie in one row group, so that it merges its own
 /// statistics, only the clusters of that row group need to meet, and tiles that run at the same time read
 /// the same W.

@@ -47,6 +47,11 @@ struct Sm90Layout {
   MASTHEAD_HOST_DEVICE constexpr int panel_bytes() const {
     return consumer_warps() * WarpPanel::bytes(tile.n) / (product == Product::f16x3 ? 2 : 1);
   }
+  /// Whether the ring has room for one staged tile and half of the raw sums of another, as training mode in
+  /// one kernel asks.
+  MASTHEAD_HOST_DEVICE constexpr bool parks_sums() const {
+    return 2 * panel_bytes() <= stages * stage_bytes();
+  }
   /// A feature's affine; f16x3 keeps the powers of two that undo its scaling beside it.
   MASTHEAD_HOST_DEVICE constexpr int affine_bytes() const { return product == Product::f16x3 ? 16 : 8; }
   /// In-features one wgmma multiplies: 32 bytes.
