@@ -38,6 +38,13 @@ TEST_SUITE("host sm90 layout") {
     }
   }
 
+  TEST_CASE("three stages have room for half of the sums of a tile beside another's codes, two have not") {
+    constexpr Sm90Layout three{Dtype::bf16, {.m = 128, .n = 256, .k = 64}, 3, 2};
+    constexpr Sm90Layout two{Dtype::bf16, {.m = 128, .n = 256, .k = 64}, 2, 2};
+    CHECK(three.parks_sums());
+    CHECK_FALSE(two.parks_sums());
+  }
+
   TEST_CASE("stmatrix puts each accumulator where the panel wants it, at one xor from the lane's base") {
     for (int j = 0; j < 256 / 8; j += 2) {
       for (int i = 0; i < 4; ++i) {
