@@ -94,34 +94,32 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
       block.consumer_barrier();
 
       const std::int64_t row = block.first_row(last) + warp * WgmmaFragment::warp_rows;
-      const auto to_softmax = [&](const ClusterTile& tile, int turn) {
-        RowPartial partial[2];
-        Epilogue::to_softmax(acc, affine[turn], block.lane, partial);
+      const auto publish = [&](const RowPartial(&partial)[2], const ClusterTile& tile) {
         Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows,
                           block.lane);
-        return ParkedTile{turn == 0 ? staged : panel,
-                          block.first_column(tile),
-                          {partial[0].reference, partial[1].reference}};
       };
-      const ParkedTile second = to_softmax(last, 0);
-      ParkedTile other{};
+      RowPartial partial[2];
+      ParkedTile coded{};
       if (two) {
-        Epilogue::stage_codes(acc, staged, block.lane);
+        Epilogue::to_staged_softmax(acc, affine[0], block.lane, partial, staged);
+        publish(partial, last);
+        coded = {staged, block.first_column(last), {partial[0].reference, partial[1].reference}};
         ParkedSums::load(acc, panel, kept, block.lane);
-        other = to_softmax(first, 1);
-        __syncwarp();  // the panel has been read
+        last = first;
       }
+      Epilogue::to_softmax(acc, affine[two], block.lane, partial, []<int>() {});
+      publish(partial, last);
       GridMeeting statistics;
       statistics.arrive();
-      Epilogue::stage_codes(acc, two ? panel : staged, block.lane);
+      Epilogue::to_exponentials(acc);
       statistics.wait();
       ptx::grid_dependency_trigger();
       const int parts = static_cast<int>(p.schedule.grid.tiles_n);
       const std::int64_t rows = p.y.matrix.rows - row;
       const RowTotal total = total_of_16_rows(p.partials + row * parts, parts,
                                               rows < 16 ? static_cast<int>(rows) : 16, parts, block.lane);
-      store_parked<layout>(p.y, second, total, row, block.lane);
-      if (two) store_parked<layout>(p.y, other, total, row, block.lane);
+      store_held<layout>(p.y, acc, partial, panel, block.first_column(last), total, row, block.lane);
+      if (two) store_parked<layout>(p.y, coded, total, row, block.lane);
       StoreSm90<layout, U>::wait_panel_read(block.lane);
     }
     BlockSm90<layout>::leave();
