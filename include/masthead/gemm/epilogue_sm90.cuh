@@ -73,6 +73,11 @@ struct EpilogueSm90 {
     }
   }
 
+  __device__ __forceinline__ static void to_softmax(Accumulators& acc, const AffineColumn* affine, int lane,
+                                                    RowPartial (&partial)[2]) {
+    to_softmax(acc, affine, lane, partial, Nothing{});
+  }
+
   /// The same with the distances staged as codes in the warp's panel.
   __device__ __forceinline__ static void to_staged_softmax(Accumulators& acc, const AffineColumn* affine,
                                                            int lane, RowPartial (&partial)[2],
@@ -158,6 +163,11 @@ struct EpilogueSm90 {
   }
 
  private:
+  struct Nothing {
+    template <int chunk>
+    __device__ __forceinline__ void operator()() const {}
+  };
+
   // Four addresses serve all blocks, the rest is immediate: sixteen would be kept across the mainloop.
   __device__ __forceinline__ static std::uint32_t stmatrix_base(unsigned char* panel, int lane) {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(panel)) +

@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         const AffineColumn* affine = block.storage.affine.column[affine_state.stage];
         const bool last = two || !p.schedule.get(block.cluster, 1, next);
         if (last) {
-          Epilogue::to_softmax(acc, affine, block.lane, partial, []<int>() {});
+          Epilogue::to_softmax(acc, affine, block.lane, partial);
         } else {
           Epilogue::to_staged_softmax(acc, affine, block.lane, partial, parked);
         }

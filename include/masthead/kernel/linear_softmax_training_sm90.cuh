@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         ParkedSums::load(acc, panel, kept, block.lane);
         last = first;
       }
-      Epilogue::to_softmax(acc, affine[two], block.lane, partial, []<int>() {});
+      Epilogue::to_softmax(acc, affine[two], block.lane, partial);
       publish(partial, last);
       GridMeeting statistics;
       statistics.arrive();
