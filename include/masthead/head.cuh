@@ -203,11 +203,17 @@ class Head {
       if (selected == shipped_wgmma.rows_16) {
         return go.template operator()<PolicyFor<shipped_wgmma.rows_16>>();
       }
+      if (selected == shipped_wgmma.rows_32) {
+        return go.template operator()<PolicyFor<shipped_wgmma.rows_32>>();
+      }
       if (selected == shipped_wgmma.rows_64) {
         return go.template operator()<PolicyFor<shipped_wgmma.rows_64>>();
       }
       if (selected == shipped_wgmma.rows_128) {
         return go.template operator()<PolicyFor<shipped_wgmma.rows_128>>();
+      }
+      if (selected == shipped_wgmma.rows_256) {
+        return go.template operator()<PolicyFor<shipped_wgmma.rows_256>>();
       }
     }
     if constexpr (precision != Precision::fp8) {

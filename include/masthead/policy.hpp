@@ -137,6 +137,10 @@ constexpr bool chunks_fit_registers(const PolicySpec& p) {
   return p.product != Product::f16x3 || p.tile.n == 128;
 }
 constexpr bool row_is_one_swizzled_row(const PolicySpec& p) {
+  if (p.engine == Engine::wgmma_transposed) {
+    return p.row_bytes() == swizzle_row_bytes || p.row_bytes() == 2 * swizzle_row_bytes ||
+           p.row_bytes() == 4 * swizzle_row_bytes;
+  }
   return p.engine == Engine::simt || p.row_bytes() == swizzle_row_bytes;
 }
 constexpr bool cluster_splits_weight(const PolicySpec& p) {
@@ -218,8 +222,10 @@ struct Policy {
       "the consumers");
   static_assert(constraint::tile_n_has_instruction(spec),
                 "masthead::Policy: tile.n must be 128 or 256 with wgmma");
-  static_assert(constraint::row_is_one_swizzled_row(spec),
-                "masthead::Policy: tile.k must span 128 bytes with wgmma, one row of the 128-byte swizzle");
+  static_assert(
+      constraint::row_is_one_swizzled_row(spec),
+      "masthead::Policy: tile.k must span 128 bytes with wgmma, one row of the 128-byte swizzle, or "
+      "1, 2 or 4 of them with wgmma_transposed");
   static_assert(constraint::cluster_splits_weight(spec),
                 "masthead::Policy: cluster_m must be 1, 2 or 4 with wgmma");
   static_assert(constraint::tile_is_transposed(spec),
@@ -284,25 +290,30 @@ struct ShippedWgmmaPolicies {
   PolicySpec cluster_32;   ///< the same for more rows
   PolicySpec cluster_128;  ///< the same for many
   PolicySpec rows_16;      ///< for many features and up to 16 rows
-  PolicySpec rows_64;      ///< the same for up to 128
-  PolicySpec rows_128;     ///< the same for up to 256, and no more than `rows_128_features`
-  static constexpr std::int64_t narrow_features = 1024, cluster_features = 512, rows_128_features = 16384;
+  PolicySpec rows_32;      ///< the same for up to 32
+  PolicySpec rows_64;      ///< the same for up to 64
+  PolicySpec rows_128;     ///< the same for up to 128
+  PolicySpec rows_256;     ///< the same for up to 256, and no more than `rows_256_features`
+  static constexpr std::int64_t narrow_features = 1024, cluster_features = 512, rows_256_features = 16384;
 };
 
 /// `dtype` is bf16, f16, or f32 for tf32.
 constexpr ShippedWgmmaPolicies shipped_wgmma_policies(Dtype dtype) {
   const Product product = dtype == Dtype::f32 ? Product::tf32 : Product::plain;
   const int k = swizzle_row_bytes / static_cast<int>(size_of(dtype));
-  const auto transposed = [=](int m, int n, int block_threads, int stages) {
-    return PolicySpec{dtype, {m, n, k}, block_threads, stages, Engine::wgmma_transposed, 1, product};
+  const auto transposed = [=](int m, int n, int block_threads, int stages, int rows_of_k = 1) {
+    return PolicySpec{dtype,  {m, n, rows_of_k * k}, block_threads, stages, Engine::wgmma_transposed, 1,
+                      product};
   };
   return {{dtype, {.m = 128, .n = 256, .k = k}, 384, 3, Engine::wgmma, 2, product},
           {dtype, {.m = 64, .n = 128, .k = k}, 256, 6, Engine::wgmma, 1, product},
           transposed(16, 64, 160, 16),
           transposed(32, 64, 160, 8),
           transposed(128, 64, 160, 4),
-          transposed(16, 64, 160, 20),
-          transposed(64, 128, 288, 8),
+          transposed(16, 64, 160, 10, 2),
+          transposed(32, 64, 160, 8, 2),
+          transposed(64, 64, 160, 13),
+          transposed(64, 128, 288, 4, 2),
           transposed(128, 128, 288, 6)};
 }
 
@@ -349,8 +360,9 @@ constexpr PolicySpec select_policy(Precision precision, int architecture, std::i
       return batch <= 128 ? shipped.cluster_16 : batch <= 640 ? shipped.cluster_32 : shipped.cluster_128;
     }
     if (out_features <= shipped.narrow_features) return shipped.narrow;
-    if (!training && batch <= 128) return batch <= 16 ? shipped.rows_16 : shipped.rows_64;
-    if (!training && batch <= 256 && out_features <= shipped.rows_128_features) return shipped.rows_128;
+    if (!training && batch <= 32) return batch <= 16 ? shipped.rows_16 : shipped.rows_32;
+    if (!training && batch <= 128) return batch <= 64 ? shipped.rows_64 : shipped.rows_128;
+    if (!training && batch <= 256 && out_features <= shipped.rows_256_features) return shipped.rows_256;
     return shipped.wide;
   }
   const ShippedPolicies shipped = shipped_policies(dtype);

@@ -106,6 +106,8 @@ TEST_SUITE("host policy") {
     using namespace constraint;
     const Rejected cases[] = {
         {dtype_has_wgmma, [](PolicySpec& p) { p.dtype = Dtype::f32, p.tile.k = 32; }},
+        {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 32; }},
+        {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 192, p.stages = 4; }},
         {tile_is_transposed, [](PolicySpec& p) { p.tile.m = 48; }},
         {tile_is_transposed, [](PolicySpec& p) { p.tile.m = 8; }},
         {tile_is_transposed, [](PolicySpec& p) { p.tile.n = 192, p.block_threads = 416; }},
@@ -221,16 +223,18 @@ TEST_SUITE("host policy") {
       const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(operand_dtype(precision));
       for (const PolicySpec& spec :
            {shipped.wide, shipped.narrow, shipped.cluster_16, shipped.cluster_32, shipped.cluster_128,
-            shipped.rows_16, shipped.rows_64, shipped.rows_128}) {
+            shipped.rows_16, shipped.rows_32, shipped.rows_64, shipped.rows_128, shipped.rows_256}) {
         CAPTURE(to_string(spec));
         CHECK(constraint::all(spec));
         CHECK(spec.dtype == operand_dtype(precision));
       }
-      for (const std::int64_t batch : {1, 16, 17, 128, 129, 1024, 100000}) {
+      for (const std::int64_t batch : {1, 16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 1024, 100000}) {
         CAPTURE(batch);
         const PolicySpec& by_rows = batch <= 16    ? shipped.rows_16
-                                    : batch <= 128 ? shipped.rows_64
-                                    : batch <= 256 ? shipped.rows_128
+                                    : batch <= 32  ? shipped.rows_32
+                                    : batch <= 64  ? shipped.rows_64
+                                    : batch <= 128 ? shipped.rows_128
+                                    : batch <= 256 ? shipped.rows_256
                                                    : shipped.wide;
         CHECK(select_policy(precision, 90, batch, 8192, 8192) == by_rows);
         CHECK(select_policy(precision, 90, batch, 8, 1025) == by_rows);

@@ -11,6 +11,7 @@
 #include "masthead/numeric/feature.cuh"
 #include "masthead/numeric/logit_code.hpp"
 #include "masthead/ptx/cluster.cuh"
+#include "masthead/ptx/copy_tensor.cuh"
 #include "masthead/ptx/elect.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/ptx/prefetch_tensor.cuh"
@@ -26,15 +27,16 @@ template <Sm90TransposedLayout layout>
 struct SharedStorageTransposedSm90 {
   using Ring = StageRing<layout.stages>;
 
-  alignas(
-      1024) unsigned char w[layout.stages][layout.w_bytes()];  // (stage, tile_n, tile_k), 128-byte swizzle
-  alignas(
-      1024) unsigned char x[layout.stages][layout.x_bytes()];  // (stage, tile_m, tile_k), 128-byte swizzle
+  // (stage, slice, tile_n or tile_m, slice_k), 128-byte swizzle
+  alignas(1024) unsigned char w[layout.stages][layout.slices()][layout.w_bytes()];
+  alignas(1024) unsigned char x[layout.stages][layout.slices()][layout.x_bytes()];
   alignas(16) RowPartial warp_parts[layout.consumer_warps()][layout.tile.m];
   alignas(16) RowPartial rank_parts[layout.max_ranks][layout.tile.m];
   float2 totals[layout.tile.m];
   typename Ring::SharedStorage ring;
   std::uint64_t exchange;
+  std::uint64_t warmed[2];  // by turns
+  std::uint64_t released;   // the kernel before this one has finished
 
   __device__ static SharedStorageTransposedSm90& in(unsigned char* dynamic) {
     const auto start = reinterpret_cast<std::uintptr_t>(dynamic);
@@ -76,6 +78,8 @@ struct BlockTransposedSm90 {
       ptx::prefetch_tensor_map(&w);
       ptx::prefetch_tensor_map(&x);
       ring.init(1, static_cast<std::uint32_t>(layout.consumer_warps()));
+      for (std::uint64_t& barrier : storage.warmed) cuda::ptx::mbarrier_init(&barrier, 1);
+      cuda::ptx::mbarrier_init(&storage.released, 1);
       ptx::cluster_barrier_init(&storage.exchange);
       ptx::cluster_barrier_expect(&storage.exchange, exchanged_bytes);
     }
@@ -90,43 +94,65 @@ struct BlockTransposedSm90 {
                                        int groups) const {
     if (!ptx::elect()) return;
     const int row = group * layout.tile.m, feature = rank * layout.tile.n;
-    // The first slices come to L2 while the kernel before this one ends. Its writes are not missed: L2 is
-    // where they go. Blocks that need the same slices share the asking.
-    const int ahead = k_steps < layout.stages ? k_steps : layout.stages;
-    for (int step = group; step < ahead; step += groups)
-      ptx::prefetch_tensor(&w, step * layout.tile.k, feature);
-    for (int step = rank; step < ahead; step += ranks) ptx::prefetch_tensor(&x, step * layout.tile.k, row);
+    // Whether memory's bandwidth is what counts: W is too much for the ring.
+    const bool streams = k_steps > layout.stages;
+    const int ahead = streams ? layout.stages : k_steps;
+    for (int step = rank; step < ahead; step += ranks) prefetch(x, step, row);
+    int warmed = 0;
+    if (streams) {
+      warmed = warm(w, k_steps, groups);
+    } else {
+      // Blocks that need the same slices share the asking. Their writer is not missed: L2 is where it writes.
+      for (int step = group; step < ahead; step += groups) prefetch(w, step, feature);
+    }
     ptx::grid_dependency_wait();
+    // W that streams through L2 leaves first; what other kernels keep there may stay.
+    const std::uint64_t policy = streams ? ptx::evict_first_policy() : ptx::evict_normal_policy();
     typename Ring::State state;
 #pragma unroll 1
     for (int step = 0; step < k_steps; ++step, state.advance()) {
       ring.wait_empty(state);
+      if (step == layout.stages - 2) wait_warmed(warmed);
       ring.expect_bytes(state, layout.stage_bytes());
-      copy(storage.w[state.stage], w, {step * layout.tile.k, feature}, ring.barrier(state));
-      copy(storage.x[state.stage], x, {step * layout.tile.k, row}, ring.barrier(state));
+#pragma unroll
+      for (int slice = 0; slice < layout.slices(); ++slice) {
+        const int column = step * layout.tile.k + slice * layout.slice_k();
+        ptx::copy_tensor(storage.w[state.stage][slice], &w, column, feature, ring.barrier(state), policy);
+        copy(storage.x[state.stage][slice], x, {column, row}, ring.barrier(state));
+      }
     }
+  }
+
+  /// One consumer thread, once what came before this kernel is visible: ends the producer's warming up.
+  __device__ void release() const {
+    cuda::ptx::mbarrier_arrive(cuda::ptx::sem_release, cuda::ptx::scope_cta, cuda::ptx::space_shared,
+                               &storage.released);
   }
 
   /// The consumer warps.
   __device__ __forceinline__ void multiply(int k_steps, Accumulators& acc) const {
-    const std::uint64_t w = descriptor(storage.w[0] + warp / 4 * 64 * swizzle_row_bytes);
-    const std::uint64_t x = descriptor(storage.x[0]);
+    const std::uint64_t w = descriptor(storage.w[0][0] + warp / 4 * 64 * swizzle_row_bytes);
+    const std::uint64_t x = descriptor(storage.x[0][0]);
     typename Ring::State state, previous;
 #pragma unroll 1
     for (int step = 0; step < k_steps; ++step) {
       ring.wait_full(state);
-      const std::uint64_t w_stage = w + state.stage * wgmma_descriptor_step(layout.w_bytes());
-      const std::uint64_t x_stage = x + state.stage * wgmma_descriptor_step(layout.x_bytes());
+      const int first = state.stage * layout.slices();
       ptx::wgmma_fence_registers(acc);
       ptx::wgmma_fence();
 #pragma unroll
-      for (int i = 0; i < layout.tile.k / layout.instruction_k(); ++i) {
-        ptx::wgmma<layout.dtype>(acc, w_stage + i * wgmma_descriptor_step(32),
-                                 x_stage + i * wgmma_descriptor_step(32), step > 0 || i > 0);
+      for (int slice = 0; slice < layout.slices(); ++slice) {
+        const std::uint64_t w_slice = w + (first + slice) * wgmma_descriptor_step(layout.w_bytes());
+        const std::uint64_t x_slice = x + (first + slice) * wgmma_descriptor_step(layout.x_bytes());
+#pragma unroll
+        for (int i = 0; i < layout.slice_k() / layout.instruction_k(); ++i) {
+          ptx::wgmma<layout.dtype>(acc, w_slice + i * wgmma_descriptor_step(32),
+                                   x_slice + i * wgmma_descriptor_step(32), step > 0 || slice > 0 || i > 0);
+        }
       }
       ptx::wgmma_commit();
       ptx::wgmma_fence_registers(acc);
-      // The previous slice is done once only this one is under way.
+      // The previous stage is done once only this one is under way.
       ptx::wgmma_wait<1>();
       if (step > 0 && lane == 0) ring.arrive_empty(previous);
       previous = state;
@@ -143,6 +169,49 @@ struct BlockTransposedSm90 {
   }
 
  private:
+  __device__ __forceinline__ static void prefetch(const CUtensorMap& map, int step, int row) {
+#pragma unroll
+    for (int slice = 0; slice < layout.slices(); ++slice) {
+      ptx::prefetch_tensor(&map, step * layout.tile.k + slice * layout.slice_k(), row);
+    }
+  }
+
+  /// Brings slices of W to L2 while the kernel before this one ends, by reading them into the ring's last two
+  /// stages and dropping them: its writes are not missed, because the slices are read again. At most
+  /// `warm_slices` of them, two at a time, until `release`. Returns how many; wait_warmed waits for the last.
+  // NOTES: reads, because prefetch_tensor of as many made kernels slower that stream W, as if part of it was
+  // fetched from memory twice. The ring's first stages are left out: they keep memory busy while the rest
+  // comes from L2. Two at a time, because what the kernel before loads queues behind these.
+  __device__ __forceinline__ int warm(const CUtensorMap& w, int k_steps, int groups) const {
+    // Later blocks start when the kernel before has long finished.
+    if (blockIdx.x >= cuda::ptx::get_sreg_nsmid()) return 0;
+    constexpr int first = layout.stages * 2 / 5 * layout.slices(), last = first + layout.warm_slices();
+    const int slices = k_steps * layout.slices(), end = last < slices ? last : slices;
+    int count = 0;
+    // Blocks that need the same features share the reading.
+#pragma unroll 1
+    for (int slice = first + group; slice < end; slice += groups, ++count) {
+      std::uint64_t* const barrier = &storage.warmed[count % 2];
+      if (count >= 2) wait(barrier, count / 2 - 1);
+      if (cuda::ptx::mbarrier_test_wait_parity(&storage.released, 0)) break;
+      cuda::ptx::mbarrier_arrive_expect_tx(cuda::ptx::sem_release, cuda::ptx::scope_cta,
+                                           cuda::ptx::space_shared, barrier, layout.w_bytes());
+      copy(storage.w[layout.stages - 2 + count % 2][0], w, {slice * layout.slice_k(), rank * layout.tile.n},
+           barrier);
+    }
+    return count;
+  }
+  __device__ __forceinline__ void wait_warmed(int count) const {
+    if (count > 0) wait(&storage.warmed[(count - 1) % 2], (count - 1) / 2);
+    if (count > 1) wait(&storage.warmed[count % 2], count / 2 - 1);
+  }
+
+  /// Phases count from 0.
+  __device__ __forceinline__ static void wait(std::uint64_t* barrier, int phase) {
+    while (!cuda::ptx::mbarrier_try_wait_parity(barrier, static_cast<std::uint32_t>(phase) & 1u)) {
+    }
+  }
+
   __device__ __forceinline__ static void copy(void* target, const CUtensorMap& map, const int (&at)[2],
                                               std::uint64_t* barrier) {
     cuda::ptx::cp_async_bulk_tensor(cuda::ptx::space_cluster, cuda::ptx::space_global, target, &map, at,

@@ -55,7 +55,9 @@ class LinearSoftmaxClusterSm90 {
   /// as those of a cluster do, which also leaves multiprocessors idle. `logits_of_y` has y's shape.
   void softmax(const Matrix<T>& y, const Matrix<float>& logits_of_y) const {
     logits(logits_of_y);
-    launch("finalise_logits_sm90_kernel", &finalise_logits_sm90_kernel<T>,
+    launch("finalise_logits_sm90_kernel",
+           y.columns <= FinaliseLogits::columns / 2 ? &finalise_logits_sm90_kernel<T, 2>
+                                                    : &finalise_logits_sm90_kernel<T, 4>,
            {.blocks = y.rows,
             .block_threads = FinaliseLogits::threads,
             .stream = stream_,

@@ -17,9 +17,10 @@ struct FinaliseLogitsParams {
 struct FinaliseLogits {
   static constexpr int threads = 512, warps = threads / 32;
   static constexpr int part_columns = 256, lane_columns = part_columns / 32;
-  static constexpr int parts_a_warp = 4, parts = warps * parts_a_warp;
+  /// Of a warp, at most: 2 or 4.
+  static constexpr int parts_a_warp = 4;
   /// Columns of a row, at most.
-  static constexpr std::int64_t columns = std::int64_t{parts} * part_columns;
+  static constexpr std::int64_t columns = std::int64_t{parts_a_warp} * warps * part_columns;
 };
 
 /// The statistics of one part; values become distances from its reference. A lane holds 8 adjacent columns:
@@ -49,9 +50,9 @@ __device__ __forceinline__ RowPartial part_of_lanes(float (&values)[FinaliseLogi
 }
 
 /// The total of a row from its parts in shared memory, in every lane: spans of 32 parts in ascending order.
-__device__ __forceinline__ RowTotal total_of_spans(const RowPartial (&parts)[FinaliseLogits::parts],
-                                                   int lane) {
-  constexpr int spans = FinaliseLogits::parts / span_parts;
+template <int count>
+__device__ __forceinline__ RowTotal total_of_spans(const RowPartial (&parts)[count], int lane) {
+  constexpr int spans = count / span_parts;
   float reference = negative_infinity<float>;
 #pragma unroll
   for (int span = 0; span < spans; ++span) {
@@ -74,13 +75,13 @@ __device__ __forceinline__ RowTotal total_of_spans(const RowPartial (&parts)[Fin
   return {reference, sum};
 }
 
-/// Grid: the rows.
-template <class U>
+/// Grid: the rows, of at most parts_a_warp / 4 of FinaliseLogits::columns.
+template <class U, int parts_a_warp>
 __global__ void __launch_bounds__(FinaliseLogits::threads)
     finalise_logits_sm90_kernel(const __grid_constant__ FinaliseLogitsParams<U> p) {
   using Code = LogitCode<dtype_of<U>>;
   constexpr int lane_columns = FinaliseLogits::lane_columns;
-  __shared__ RowPartial parts[FinaliseLogits::parts];
+  __shared__ RowPartial parts[FinaliseLogits::warps * parts_a_warp];
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const float* logits = p.logits.data + std::int64_t{blockIdx.x} * p.logits.row_stride;
   U* y = p.y.data + std::int64_t{blockIdx.x} * p.y.row_stride;
@@ -91,9 +92,9 @@ __global__ void __launch_bounds__(FinaliseLogits::threads)
   ptx::grid_dependency_trigger();
   ptx::grid_dependency_wait();
 
-  float values[FinaliseLogits::parts_a_warp][lane_columns];
+  float values[parts_a_warp][lane_columns];
 #pragma unroll
-  for (int i = 0; i < FinaliseLogits::parts_a_warp; ++i) {
+  for (int i = 0; i < parts_a_warp; ++i) {
 #pragma unroll
     for (int v = 0; v < lane_columns; v += 4) {
       const int column = first_column(i) + v;
@@ -106,9 +107,9 @@ __global__ void __launch_bounds__(FinaliseLogits::threads)
       values[i][v + 3] = column + 3 < columns ? four.w : negative_infinity<float>;
     }
   }
-  float reference[FinaliseLogits::parts_a_warp];
+  float reference[parts_a_warp];
 #pragma unroll
-  for (int i = 0; i < FinaliseLogits::parts_a_warp; ++i) {
+  for (int i = 0; i < parts_a_warp; ++i) {
     RowPartial part;
     if ((warp + i * FinaliseLogits::warps) * FinaliseLogits::part_columns < columns) {
       part = part_of_lanes(values[i]);
@@ -120,7 +121,7 @@ __global__ void __launch_bounds__(FinaliseLogits::threads)
   const RowTotal total = total_of_spans(parts, lane);
   const bool vectors = reinterpret_cast<std::uintptr_t>(y) % 16 == 0;
 #pragma unroll
-  for (int i = 0; i < FinaliseLogits::parts_a_warp; ++i) {
+  for (int i = 0; i < parts_a_warp; ++i) {
     const int column = first_column(i);
     if (column >= columns) continue;
     const float factor = total.factor(reference[i]);

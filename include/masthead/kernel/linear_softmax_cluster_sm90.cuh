@@ -17,8 +17,8 @@ enum class ClusterEnd : std::uint8_t {
 
 template <class T, class U>
 struct LinearSoftmaxClusterParams {
-  CUtensorMap x;             // (batch, in_features), boxes of tile_m x tile_k
-  CUtensorMap w;             // (out_features, in_features), boxes of tile_n x tile_k
+  CUtensorMap x;             // (batch, in_features), boxes of tile_m x slice_k
+  CUtensorMap w;             // (out_features, in_features), boxes of tile_n x slice_k
   Matrix<U> y;               // (batch, out_features)
   Parameters<T> parameters;  // the vectors are read raw
   RowPartial* partials;      // (batch, tiles_n * tile_n / 64), for ClusterEnd::codes
@@ -178,6 +178,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
       ptx::cluster_wait();
     } else {
       ptx::grid_dependency_wait();
+      if (threadIdx.x == 0) block.release();
       const auto affine = Epilogue::affine(p.parameters, p.mode, block.feature(0), block.lane);
       typename Block::Accumulators acc;
       block.multiply(p.k_steps, acc);

@@ -31,8 +31,8 @@ struct TransposedFragment {
 /// A tile of a block with one producer warp and a consumer warpgroup for every 64 features.
 struct Sm90TransposedLayout {
   Dtype dtype;
-  Tile tile;   ///< m rows of x: 16, 32, 64 or 128; n features: 64 or 128
-  int stages;  ///< slices of k in flight in shared memory
+  Tile tile;   ///< m rows of x: 16, 32, 64 or 128; n features: 64 or 128; k: whole slices
+  int stages;  ///< of tile.k each, in flight in shared memory
 
   friend constexpr bool operator==(const Sm90TransposedLayout&, const Sm90TransposedLayout&) = default;
 
@@ -49,9 +49,19 @@ struct Sm90TransposedLayout {
   MASTHEAD_HOST_DEVICE constexpr int accumulators() const { return tile.m / 2; }
   /// Rows of x a thread holds outputs of.
   MASTHEAD_HOST_DEVICE constexpr int thread_rows() const { return tile.m / 4; }
+  /// In-features of a slice, which spans one row of the swizzle.
+  MASTHEAD_HOST_DEVICE constexpr int slice_k() const {
+    return swizzle_row_bytes / static_cast<int>(size_of(dtype));
+  }
+  /// A stage's slices share its barriers: with 16 rows of x, two are quicker than one.
+  MASTHEAD_HOST_DEVICE constexpr int slices() const { return tile.k / slice_k(); }
+  /// Of a slice.
   MASTHEAD_HOST_DEVICE constexpr int x_bytes() const { return tile.m * swizzle_row_bytes; }
   MASTHEAD_HOST_DEVICE constexpr int w_bytes() const { return tile.n * swizzle_row_bytes; }
-  MASTHEAD_HOST_DEVICE constexpr int stage_bytes() const { return x_bytes() + w_bytes(); }
+  MASTHEAD_HOST_DEVICE constexpr int stage_bytes() const { return slices() * (x_bytes() + w_bytes()); }
+  /// Slices of W that a block brings to L2 before its turn, at most: 96 KB, about what memory delivers to a
+  /// block while another kernel ends.
+  MASTHEAD_HOST_DEVICE constexpr int warm_slices() const { return 96 * 1024 / w_bytes(); }
   /// In-features one wgmma multiplies: 32 bytes.
   MASTHEAD_HOST_DEVICE constexpr int instruction_k() const { return dtype == Dtype::f32 ? 8 : 16; }
   /// Features of a row that one cluster covers.
@@ -60,7 +70,7 @@ struct Sm90TransposedLayout {
   /// Dynamic shared memory of a block: stages, the rows' parts of each warp and each block and their totals,
   /// barriers in multiples of 1024 bytes, and 1008 more to align their start, which is a multiple of 16.
   MASTHEAD_HOST_DEVICE constexpr int shared_bytes() const {
-    const int exchange = (consumer_warps() + max_ranks + 1) * tile.m * 8, barriers = 2 * 8 * stages + 8;
+    const int exchange = (consumer_warps() + max_ranks + 1) * tile.m * 8, barriers = 2 * 8 * stages + 4 * 8;
     return (stages * stage_bytes() + exchange + barriers + 1023) / 1024 * 1024 + 1008;
   }
 };
