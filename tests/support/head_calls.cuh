@@ -23,7 +23,8 @@ void test_bits() {
     std::int64_t k, features;
   };
   const std::int64_t wide = small_sizes() ? 1032 : 4104, narrow = small_sizes() ? 72 : 500;
-  for (const auto& [k, features] : {Widths{133, wide}, Widths{136, wide}, Widths{136, narrow}}) {
+  for (const auto& [k, features] :
+       {Widths{133, wide}, Widths{136, wide}, Widths{136, narrow}, Widths{1544, wide / 4}}) {
     CAPTURE(k);
     CAPTURE(features);
     const std::size_t row_bytes = at(features) * sizeof(T);
@@ -217,6 +218,59 @@ void test_graph() {
   CHECK(running.intact());
   succeed(cudaGraphExecDestroy(executable));
   succeed(cudaGraphDestroy(graph));
+}
+
+/// Writes `fresh` to `target` long after it has let the next kernel start.
+template <class T>
+__global__ void late_write_kernel(T* target, const T* fresh, std::int64_t size) {
+  masthead::ptx::grid_dependency_trigger();
+  const long long start = clock64();
+  while (clock64() - start < 200000) {
+  }
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < size; i += step) {
+    target[i] = fresh[i];
+  }
+}
+
+/// What the kernel before writes while the head may have started is what the head multiplies.
+template <Precision precision>
+void test_late_writes() {
+  using T = ElementOf<precision>;
+  const HeadCase c{.shape = {16, 1544, 1032}, .scale = {2}, .seed = 18};
+  HeadCase other = c;
+  other.seed = 19;
+  DeviceProblem<T> problem(c), fresh(other);
+  const Stream stream;
+  Head<precision> head(problem.parameters(), stream);
+  const DeviceWorkspace workspace(head.workspace_bytes(c.shape.batch));
+  DeviceMatrix<T> y(c.shape.batch, c.shape.out_features);
+  const auto forward = [&] {
+    y.poison();
+    head.update(stream);  // for heads that multiply a prepared copy of the weight
+    head.forward(problem.x.view(), y.view(), workspace.view(), stream);
+  };
+  forward();
+  stream.synchronize();
+  const auto before = y.download().bytes;
+  const auto write = [&](DeviceMatrix<T>& target, DeviceMatrix<T>& source) {
+    const auto to = target.view();
+    late_write_kernel<<<16, 256, 0, stream>>>(to.data, source.view().data, to.rows * to.row_stride);
+    succeed(cudaGetLastError());
+  };
+  y.poison();
+  stream.synchronize();
+  write(problem.x, fresh.x);
+  write(problem.weight, fresh.weight);
+  head.update(stream);
+  head.forward(problem.x.view(), y.view(), workspace.view(), stream);
+  stream.synchronize();
+  const auto late = y.download().bytes;
+  forward();
+  stream.synchronize();
+  CHECK(late == y.download().bytes);
+  CHECK(late != before);
+  CHECK(workspace.intact());
 }
 
 /// An error the caller has pending neither fails a call nor vanishes in it.

@@ -30,6 +30,9 @@
     TEST_CASE_TEMPLATE("graph replay after x, scale and weight changed", P, __VA_ARGS__) {             \
       test::test_graph<P::value>();                                                                    \
     }                                                                                                  \
+    TEST_CASE_TEMPLATE("what the kernel before writes late is multiplied", P, __VA_ARGS__) {           \
+      test::test_late_writes<P::value>();                                                              \
+    }                                                                                                  \
     TEST_CASE_TEMPLATE("a pending error of the caller's stays pending", P, __VA_ARGS__) {              \
       test::test_pending_error<P::value>();                                                            \
     }                                                                                                  \

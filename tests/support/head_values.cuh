@@ -328,8 +328,8 @@ void test_policies() {
   constexpr masthead::ShippedPolicies shipped = masthead::shipped_policies(operand_dtype(precision));
   [[maybe_unused]] const bool runs_wgmma = masthead::Device::current(cudaStream_t{}).architecture == 90;
   if (masthead::has_wgmma(precision) && !runs_wgmma) skip("wgmma policies: the GPU is not sm_90");
-  std::vector<Shape> shapes = {{300, 72, 200}, {65, 33, 129}, {70, 72, 1100}};
-  if (!small_sizes()) shapes.push_back({20, 40, 16500});
+  std::vector<Shape> shapes = {{300, 72, 200}, {65, 33, 129}, {70, 72, 1100}, {20, 1544, 1100}};
+  if (!small_sizes()) shapes.push_back({20, 1032, 16500});
   for (const Shape& shape : shapes) {
     const HeadCase c{.shape = shape, .scale = scale_per_feature(shape.out_features, 3), .seed = 12};
     const HeadProblem p = problem_of<precision>(c);
@@ -391,8 +391,10 @@ void test_policies() {
         run.template operator()<masthead::PolicyFor<wgmma.cluster_32>>();
         run.template operator()<masthead::PolicyFor<wgmma.cluster_128>>();
         run.template operator()<masthead::PolicyFor<wgmma.rows_16>>();
+        run.template operator()<masthead::PolicyFor<wgmma.rows_32>>();
         run.template operator()<masthead::PolicyFor<wgmma.rows_64>>();
         run.template operator()<masthead::PolicyFor<wgmma.rows_128>>();
+        run.template operator()<masthead::PolicyFor<wgmma.rows_256>>();
         // Rows that do not fit a cluster are coded as the wide policy codes them. Batch statistics are summed
         // in another order.
         const bool coded = shape.out_features > wgmma.rows_128.sm90_transposed().cluster_features();
