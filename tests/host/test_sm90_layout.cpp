@@ -10,6 +10,7 @@
 
 #include "masthead/numeric/logit_code.hpp"
 #include "masthead/tile/cluster_schedule.hpp"
+#include "masthead/tile/row_sections.hpp"
 #include "masthead/tile/sm90_layout.hpp"
 #include "masthead/tile/sm90_transposed_layout.hpp"
 
@@ -214,6 +215,69 @@ TEST_SUITE("host sm90 layout") {
       }
       CHECK(total == grid.size());
       CHECK(static_cast<int>(seen.size()) == grid.size());
+    }
+  }
+
+  TEST_CASE("early sections are complete before the last tiles, and the rest of the rows is what they say") {
+    struct Case {
+      std::int64_t batch, out_features;
+      int clusters, raster_groups, turns;
+    };
+    for (const Case& c :
+         {Case{4096, 8192, 66, 8, 1}, Case{16384, 8192, 66, 8, 1}, Case{1024, 128256, 66, 8, 7},
+          Case{1024, 128256, 66, 8, 100}, Case{1000, 8200, 66, 8, 1}, Case{129, 257, 66, 8, 1},
+          Case{100000, 1024, 57, 4, 2}, Case{2305, 5000, 7, 8, 1}, Case{600, 2000, 3, 1, 1}}) {
+      CAPTURE(c.batch);
+      CAPTURE(c.out_features);
+      CAPTURE(c.raster_groups);
+      PersistentSchedule schedule{ClusterGrid::of(c.batch, c.out_features, 128, 256, 2), c.clusters,
+                                  c.raster_groups};
+      schedule.split_last_band(c.turns);
+      CHECK(schedule.split_columns <= schedule.grid.tiles_n);
+      const EarlySections early = EarlySections::of(schedule, 128, 2);
+      REQUIRE(early.count() <= EarlySections::most);
+      REQUIRE(early.rows() < c.batch);
+      if (early.count() == 0) continue;
+      CHECK(early.first_row(0) == 0);
+      CHECK(early.first_row(early.count() - 1) + early.rows_in(early.count() - 1) == early.rows());
+      // In the order of the raster: whose tile comes last, and how many there are.
+      std::vector<int> last(static_cast<std::size_t>(early.count()), -1);
+      std::vector<unsigned> blocks(static_cast<std::size_t>(early.count()), 0);
+      std::set<std::pair<int, int>> seen;
+      for (int index = 0; index < schedule.grid.size(); ++index) {
+        ClusterTile tile{};
+        REQUIRE(schedule.get(index % c.clusters, index / c.clusters, tile));
+        REQUIRE(schedule.has(index % c.clusters, index / c.clusters));
+        seen.insert({tile.m, tile.n});
+        const int section = early.of(tile.m);
+        CHECK((section < early.count()) == (tile.m * 256 < early.rows()));
+        if (section >= early.count()) continue;
+        last[static_cast<std::size_t>(section)] = index;
+        blocks[static_cast<std::size_t>(section)] += 2;
+      }
+      CHECK(static_cast<int>(seen.size()) == schedule.grid.size());
+      CHECK_FALSE(schedule.has(c.clusters - 1, static_cast<int>(ceil_div(schedule.grid.size(), c.clusters))));
+      for (int s = 0; s < early.count(); ++s) {
+        CHECK(blocks[static_cast<std::size_t>(s)] == early.blocks_in(s));
+        CHECK(last[static_cast<std::size_t>(s)] < schedule.grid.size() - 1);
+        if (s > 0) CHECK(last[static_cast<std::size_t>(s - 1)] < last[static_cast<std::size_t>(s)]);
+      }
+      // What is left when the last section is complete covers the turns asked for, unless all columns are
+      // split.
+      if (schedule.split_columns > 0 && schedule.split_columns < schedule.grid.tiles_n) {
+        CHECK(schedule.grid.size() - 1 - last.back() >= (c.turns - 1) * c.clusters);
+      }
+    }
+  }
+
+  TEST_CASE("units of finalising cover a row once, in blocks that start with a part") {
+    for (const std::int64_t columns : {1, 511, 512, 513, 8191, 8192, 8193, 8200, 16384, 128256, 1000000}) {
+      const FinaliseUnits units = FinaliseUnits::of(columns, 8192);
+      CAPTURE(columns);
+      CHECK(units.columns % 512 == 0);
+      CHECK(units.columns <= 8192);
+      CHECK(std::int64_t{units.blocks} * units.columns >= columns);
+      CHECK((units.blocks - 1) * std::int64_t{units.columns} < columns);
     }
   }
 

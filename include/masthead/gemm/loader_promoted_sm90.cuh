@@ -77,7 +77,10 @@ struct AffineLoaderPromotedSm90 {
     alignas(16) AffineColumn column[Sm90Layout::affine_stages][layout.tile.n];
   };
 
-  __device__ static void init(const Ring& ring) { ring.init(32 * warps, 32 * layout.consumer_warps()); }
+  /// `threads` write a stage: those of `load`, unless told.
+  __device__ static void init(const Ring& ring, int threads = 32 * warps) {
+    ring.init(static_cast<std::uint32_t>(threads), 32 * layout.consumer_warps());
+  }
 
   /// As AffineLoaderSm90::load; `scale` is that of the prepared weight.
   template <class AffineOf>

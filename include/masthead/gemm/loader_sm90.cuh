@@ -79,7 +79,10 @@ struct AffineLoaderSm90 {
   };
 
   // Every lane that wrote or read arrives itself: racecheck cannot follow a lane that does it for its warp.
-  __device__ static void init(const Ring& ring) { ring.init(32 * warps, 32 * layout.consumer_warps()); }
+  /// `threads` write a stage: those of `load`, unless told.
+  __device__ static void init(const Ring& ring, int threads = 32 * warps) {
+    ring.init(static_cast<std::uint32_t>(threads), 32 * layout.consumer_warps());
+  }
 
   /// Writes the affine of one tile's features from `first` on, of which `features` exist in all: affine_of(n)
   /// is that of feature n. `warps` whole warps call it; `thread` counts through them.

@@ -57,6 +57,10 @@ class StageRing {
   __device__ __forceinline__ void wait_full(const State& state) const {
     wait(&storage_.full[state.stage], state.parity);
   }
+  /// Consumer: whether `wait_full` would return at once.
+  __device__ __forceinline__ bool is_full(const State& state) const {
+    return cuda::ptx::mbarrier_test_wait_parity(&storage_.full[state.stage], state.parity);
+  }
   /// Consumer: done with the stage, towards this block's producers.
   __device__ __forceinline__ void arrive_empty(const State& state) const {
     cuda::ptx::mbarrier_arrive(release, block, shared, &storage_.empty[state.stage]);

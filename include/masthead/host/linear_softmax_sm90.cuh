@@ -8,6 +8,7 @@
 #include "masthead/host/linear_softmax_cluster_sm90.cuh"
 #include "masthead/kernel/finalise_sm90.cuh"
 #include "masthead/kernel/linear_softmax_cooperative_sm90.cuh"
+#include "masthead/kernel/linear_softmax_early_sm90.cuh"
 #include "masthead/kernel/linear_softmax_sm90.cuh"
 #include "masthead/kernel/linear_softmax_training_sm90.cuh"
 #include "masthead/policy.hpp"
@@ -43,13 +44,32 @@ Reason check_compiled_for_sm90a(const Device& device) {
   return {};
 }
 
-/// Bytes of the row statistics of a 16-bit y.
+/// Whether it is worth to finalise rows under the mainloop of later tiles. A small y is read again from L2 in
+/// little time. Long rows come back from memory, and each unit of them adds up the partials of the whole row:
+/// two warps a block are too slow for that.
+// 1024 x 4096 -> 128256 with and without: 1798 and 1805 us, 4096 x 8192 -> 8192: 831 and 853.
+constexpr bool finalises_early_sm90(std::int64_t batch, std::int64_t out_features) {
+  constexpr std::int64_t elements = 24 << 20, longest = 32768;
+  return out_features <= longest && batch >= elements / out_features;
+}
+
+/// Bytes of what finalising rows early needs: the progress of the sections and the folded affine.
+constexpr std::int64_t early_bytes_sm90(std::int64_t out_features) {
+  return EarlySections::most * static_cast<std::int64_t>(sizeof(SectionProgress)) +
+         out_features * static_cast<std::int64_t>(sizeof(AffineColumn));
+}
+
+/// Bytes of the row statistics of a 16-bit y, and behind them of what finalising rows early needs.
 constexpr std::optional<std::int64_t> partials_bytes_sm90(const PolicySpec& spec, std::int64_t batch,
                                                           std::int64_t out_features) {
   const std::int64_t parts = spec.engine == Engine::wgmma_transposed
                                  ? transposed_parts(out_features) * (transposed_part_columns / 64)
                                  : ceil_div(out_features, spec.tile.n);
-  return checked_product(batch, parts, sizeof(RowPartial));
+  auto bytes = checked_product(batch, parts, sizeof(RowPartial));
+  if (bytes && spec.engine == Engine::wgmma && finalises_early_sm90(batch, out_features)) {
+    *bytes += early_bytes_sm90(out_features);
+  }
+  return bytes;
 }
 
 /// Parts that the moments of the columns of `batch` rows come in.
@@ -105,6 +125,14 @@ class LinearSoftmaxSm90 {
       launch_resident("linear_softmax_cooperative_sm90_kernel", resident, p);
       return;
     }
+    if constexpr (finalises_early<U>) {
+      if (finalises_early_sm90(y.rows, y.columns) && is_tensor_map(y)) {
+        PersistentSchedule schedule = early_schedule<U>();
+        schedule.split_last_band(turns_to_finalise(y, schedule));
+        const auto early = EarlySections::of(schedule, spec.tile.m, spec.cluster_m);
+        if (early.count() > 0) return softmax_early(y, partials, schedule, early);
+      }
+    }
     general<Mode::eval>(params<PersistentSchedule>(y, partials));
     launch("finalise_sm90_kernel", &finalise_sm90_kernel<Policy, U>,
            {.blocks = y.rows * ceil_div(y.columns, finalise_columns),
@@ -112,6 +140,55 @@ class LinearSoftmaxSm90 {
             .stream = stream_,
             .overlap_previous = true},
            FinaliseSm90Params<U>{y, partials, grid_.tiles_n});
+  }
+
+  /// Whether there is a kernel that finalises rows early.
+  template <class U>
+  static constexpr bool finalises_early = sizeof(U) == 2 && EarlyFinaliserSm90<spec.sm90(), U>::available;
+
+  /// The tiles of y on all clusters of that kernel that the device holds at once.
+  template <class U>
+  PersistentSchedule early_schedule() const {
+    constexpr auto kernel = &linear_softmax_early_sm90_kernel<Policy, U>;
+    return {grid_, std::min(resident_clusters<kernel>("linear_softmax_early_sm90"), grid_.size())};
+  }
+
+  /// softmax in a 16-bit `y` that is a tensor map, in two kernels of which the first finalises the `early`
+  /// rows, the ones that `schedule` completes early: their second pass over memory takes no time of its own.
+  /// That needs a kernel ahead, and early_bytes_sm90(...) behind the partials.
+  template <class U>
+  void softmax_early(const Matrix<U>& y, RowPartial* partials, const PersistentSchedule& schedule,
+                     const EarlySections& early) const {
+    const auto units = FinaliseUnits::of(y.columns, finalise_columns);
+    auto* const progress = reinterpret_cast<SectionProgress*>(partials + y.rows * grid_.tiles_n);
+    auto* const affine = reinterpret_cast<AffineColumn*>(progress + EarlySections::most);
+    launch("begin_sections_sm90_kernel", &begin_sections_sm90_kernel<T>,
+           {.blocks = ceil_div(y.columns, begin_sections_threads),
+            .block_threads = begin_sections_threads,
+            .stream = stream_,
+            .overlap_previous = true},
+           BeginSectionsSm90Params<T>{parameters_, affine, progress, early.count()});
+    auto p = params<PersistentSchedule>(y, partials);
+    p.schedule = schedule;
+    p.early = early;
+    p.units = units;
+    p.progress = progress;
+    p.affine = affine;
+    launch("linear_softmax_early_sm90_kernel", &linear_softmax_early_sm90_kernel<Policy, U>,
+           {.blocks = std::int64_t{schedule.clusters} * spec.cluster_m,
+            .block_threads = spec.block_threads,
+            .stream = stream_,
+            .shared_bytes = spec.shared_bytes(),
+            .cluster = spec.cluster_m,
+            .overlap_previous = true},
+           p);
+    launch("finalise_rest_sm90_kernel", &finalise_rest_sm90_kernel<Policy, U>,
+           {.blocks = (y.rows - early.rows()) * units.blocks,
+            .block_threads = finalise_threads,
+            .stream = stream_,
+            .overlap_previous = true},
+           FinaliseSm90Params<U>{y, partials, grid_.tiles_n}, early, units,
+           static_cast<const SectionProgress*>(progress));
   }
 
   /// Training mode's softmax in a 16-bit `y` in one kernel, where all tiles fit on the device at the same
@@ -177,6 +254,17 @@ class LinearSoftmaxSm90 {
             .overlap_previous = true,
             .cooperative = true},
            p);
+  }
+
+  /// Turns of the mainloop in which the upper half of the last band is finalised.
+  template <class U>
+  int turns_to_finalise(const Matrix<U>& y, const PersistentSchedule& schedule) const {
+    constexpr std::int64_t bytes_a_step = 1280;  // that a block finalises while it multiplies a slice of k
+    const int upper = (std::min(grid_.groups_m, schedule.raster_groups) + 1) / 2;
+    const std::int64_t rows = std::int64_t{upper} * spec.cluster_m * spec.tile.m,
+                       blocks = std::int64_t{schedule.clusters} * spec.cluster_m;
+    return static_cast<int>(ceil_div(rows * y.columns * static_cast<std::int64_t>(sizeof(U)),
+                                     blocks * ceil_div(x_.columns, spec.tile.k) * bytes_a_step));
   }
 
   template <Mode mode, class U>

@@ -15,6 +15,7 @@
 #include "masthead/ptx/sm90a.cuh"
 #include "masthead/reduce/column_moments_sm90.cuh"
 #include "masthead/tile/cluster_schedule.hpp"
+#include "masthead/tile/row_sections.hpp"
 
 namespace masthead::inline v0 {
 
@@ -57,6 +58,11 @@ struct LinearSoftmaxSm90Params {
   RowPartial* partials;      // (batch, tiles_n), of a 16-bit y
   int k_steps;
   Schedule schedule;
+  // The kernel that finalises rows early:
+  EarlySections early;
+  FinaliseUnits units;
+  SectionProgress* progress;   // (early.count()), zero when the kernel starts
+  const AffineColumn* affine;  // (out_features), folded
   // Training mode:
   Moments<float>* moments;     // (tiles_m, out_features), of the general kernel
   ColumnMoment* tile_moments;  // (tiles_m, out_features), of the resident kernel
@@ -98,8 +104,9 @@ struct BlockSm90 {
   int cluster;
 
   /// All threads. On return the rings are usable by the whole cluster and earlier kernels' writes visible.
+  /// `affine_threads` write a stage of the affine.
   template <class Params>
-  __device__ BlockSm90(unsigned char* dynamic, const Params& p)
+  __device__ BlockSm90(unsigned char* dynamic, const Params& p, int affine_threads = 32 * AffineLoader::warps)
       : storage(SharedStorageSm90<layout>::in(dynamic)),
         ring(storage.ring),
         affine_ring(storage.affine_ring),
@@ -112,7 +119,7 @@ struct BlockSm90 {
       ptx::prefetch_tensor_map(&p.x);
       ptx::prefetch_tensor_map(&p.w);
       Loader::init(ring);
-      AffineLoader::init(affine_ring);
+      AffineLoader::init(affine_ring, affine_threads);
       cuda::ptx::fence_mbarrier_init(cuda::ptx::sem_release, cuda::ptx::scope_cluster);
     }
     cluster_barrier();
@@ -130,22 +137,28 @@ struct BlockSm90 {
   /// All consumer threads.
   __device__ static void consumer_barrier() { __barrier_sync_count(1, layout.consumer_warps() * 32); }
 
-  /// The producer warpgroup: for all tiles of the schedule, warp 0 loads x and W, and the other warps call
-  /// load_affine(tile, thread) with `thread` counting through them.
+  /// Warp 0 of the producer warpgroup loads x and W for all tiles of the schedule.
+  template <class Params>
+  __device__ __forceinline__ void load_operands(const Params& p) const {
+    ClusterTile tile;
+    if (ptx::elect()) {
+      typename Loader::Ring::State state;
+#pragma unroll 1
+      for (int turn = 0; p.schedule.get(cluster, turn, tile); ++turn) {
+        Loader::load(p.x, p.w, storage.operands, ring, state, static_cast<int>(first_row(tile)),
+                     static_cast<int>(first_column(tile)), p.k_steps, rank);
+      }
+    }
+    __syncwarp();
+  }
+  /// The producer warpgroup: warp 0 loads operands, and the other warps call load_affine(tile, thread) for
+  /// all tiles, with `thread` counting through them.
   template <class Params, class LoadAffine>
   __device__ __forceinline__ void produce(const Params& p, const LoadAffine& load_affine) const {
-    ClusterTile tile;
     if (warp == 0) {
-      if (ptx::elect()) {
-        typename Loader::Ring::State state;
-#pragma unroll 1
-        for (int turn = 0; p.schedule.get(cluster, turn, tile); ++turn) {
-          Loader::load(p.x, p.w, storage.operands, ring, state, static_cast<int>(first_row(tile)),
-                       static_cast<int>(first_column(tile)), p.k_steps, rank);
-        }
-      }
-      __syncwarp();
+      load_operands(p);
     } else {
+      ClusterTile tile;
 #pragma unroll 1
       for (int turn = 0; p.schedule.get(cluster, turn, tile); ++turn) {
         load_affine(tile, static_cast<int>(threadIdx.x) - 32);

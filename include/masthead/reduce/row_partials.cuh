@@ -125,6 +125,42 @@ __device__ __forceinline__ RowTotal total_of_16_rows(const RowPartial* first, st
   return {reference, sum};
 }
 
+/// operation over the warp, in every lane, by shuffles of xor 1, 2, 4, 8, 16.
+template <class Operation>
+__device__ __forceinline__ float over_warp(float value, Operation operation) {
+#pragma unroll
+  for (int mask = 1; mask < 32; mask *= 2) {
+    value = operation(value, __shfl_xor_sync(0xffffffffu, value, mask));
+  }
+  return value;
+}
+
+/// The total of one row by a warp, in every lane; the same bits as total_of_16_rows. Unlike the others it
+/// reads through L1, twice: a lane of the warp has acquired what others wrote.
+__device__ __forceinline__ RowTotal warp_row_total(const RowPartial* row, int parts, int lane) {
+  constexpr int under_way = 4;
+  float reference = negative_infinity<float>;
+  const RowPartial* own = row + lane;
+#pragma unroll 1
+  for (int left = parts - lane; left > 0; left -= under_way * span_parts, own += under_way * span_parts) {
+#pragma unroll
+    for (int i = 0; i < under_way; ++i) {
+      if (i * span_parts < left) reference = larger(reference, own[i * span_parts].reference);
+    }
+  }
+  reference = finite_reference(over_warp(reference, [](float a, float b) { return larger(a, b); }));
+  float sum = 0;
+  own = row + lane;
+#pragma unroll 1
+  for (int left = parts - lane; left + lane > 0; left -= span_parts, own += span_parts) {
+    RowPartial part;
+    if (left > 0) part = *own;
+    sum += over_warp(part.sum * exp2_flushed(part.reference - reference),
+                     [](float a, float b) { return a + b; });
+  }
+  return {reference, sum};
+}
+
 /// The total of one row by a block of `warps` warps, in every thread; the same bits as total_of_16_rows. A
 /// part is kept as `pieces`. All threads call it; it synchronises the block when a row has more than one
 /// span, and on return the storage may be used again.
@@ -171,15 +207,6 @@ class BlockRowTotal {
   }
 
  private:
-  template <class Operation>
-  __device__ static float over_warp(float value, Operation operation) {
-#pragma unroll
-    for (int mask = 1; mask < 32; mask *= 2) {
-      value = operation(value, __shfl_xor_sync(0xffffffffu, value, mask));
-    }
-    return value;
-  }
-
   TempStorage& storage_;
 };
 

@@ -31,22 +31,50 @@ struct ClusterGrid {
 };
 
 /// Any number of tiles over any number of clusters: cluster c takes every `clusters`-th tile of a raster that
-/// walks `raster_groups` row groups down a column before it moves to the next (as `Raster` does, for the same
-/// reasons).
+/// walks bands of `raster_groups` row groups, in each of them down a column before it moves to the next (as
+/// `Raster` does, for the same reasons). In the last band the last `split_columns` columns are walked in two
+/// halves, first those of the upper row groups, then those of the lower: rows of the upper half are then
+/// complete while the lower half still has work, at the price of reading that part of W twice.
 struct PersistentSchedule {
   ClusterGrid grid;
   int clusters;
   int raster_groups = 8;
+  int split_columns = 0;
 
+  /// Whether `cluster` has a `turn`-th tile.
+  MASTHEAD_HOST_DEVICE constexpr bool has(int cluster, int turn) const {
+    return cluster + turn * clusters < grid.size();
+  }
   /// The `turn`-th tile of `cluster`; false when it has no more.
   MASTHEAD_HOST_DEVICE constexpr bool get(int cluster, int turn, ClusterTile& tile) const {
     const int index = cluster + turn * clusters;
     if (index >= grid.size()) return false;
     const int band_size = raster_groups * grid.tiles_n;
-    const int first_m = index / band_size * raster_groups, within = index % band_size;
-    const int rows = grid.groups_m - first_m < raster_groups ? grid.groups_m - first_m : raster_groups;
-    tile = {first_m + within % rows, within / rows};
+    int first_m = index / band_size * raster_groups, within = index % band_size, first_n = 0;
+    int rows = grid.groups_m - first_m < raster_groups ? grid.groups_m - first_m : raster_groups;
+    if (first_m + rows == grid.groups_m && within >= rows * (grid.tiles_n - split_columns)) {
+      first_n = grid.tiles_n - split_columns;
+      within -= rows * first_n;
+      const int upper = (rows + 1) / 2;
+      if (within < upper * split_columns) {
+        rows = upper;
+      } else {
+        within -= upper * split_columns;
+        first_m += upper;
+        rows -= upper;
+      }
+    }
+    tile = {first_m + within % rows, first_n + within / rows};
     return true;
+  }
+
+  /// Splits as many columns as give the lower half the work of the clusters' last `turns` turns.
+  MASTHEAD_HOST_DEVICE constexpr void split_last_band(int turns) {
+    const int lower = ((grid.groups_m - 1) % raster_groups + 1) / 2;
+    if (lower == 0) return;
+    const std::int64_t wanted = (grid.size() - 1) % clusters + 1 + std::int64_t{turns - 1} * clusters,
+                       columns = ceil_div(wanted, lower);
+    split_columns = columns < grid.tiles_n ? static_cast<int>(columns) : grid.tiles_n;
   }
 };
 
