@@ -38,9 +38,17 @@ struct SoftmaxParams {
     return vector;
   }
 
-  /// Takes what RowSegment loads to log2 units: a multiplier that differs by column is applied there already.
-  __device__ Sum scale() const {
-    return multiplier.size == 1 && addend.size == 0 ? unit * load_feature(multiplier, 0, Sum(1)) : unit;
+  /// The multiplier that all columns share, on its way: loads of x that follow do not wait for it. One that
+  /// differs by column is applied by RowSegment.
+  template <ColumnAccess access>
+  __device__ PendingElement pending_multiplier() const {
+    if constexpr (access == ColumnAccess::affine_vectors) return {};
+    return PendingElement::load(multiplier.size == 1 && addend.size == 0 ? multiplier : ConstVector{}, 0);
+  }
+
+  /// Takes what RowSegment loads to log2 units.
+  __device__ Sum scale(const PendingElement& shared) const {
+    return unit * static_cast<Sum>(shared.value(1.0));
   }
 };
 
@@ -96,13 +104,14 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
   // Addresses come before the wait: the previous kernel's end hides them.
   const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
   const auto segment = row_segment<spec.threads, spec.items, access>(p, row);
+  Softmax softmax(storage);
   ptx::grid_dependency_wait();
   if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
-  const Sum scale = p.scale();  // asked for first: it arrives with x, not after it
-  Softmax softmax(storage);
+  const PendingElement multiplier = p.template pending_multiplier<access>();
   Sum values[spec.items];
   segment.load(0, values);
   ptx::grid_dependency_trigger();
+  const Sum scale = p.scale(multiplier);
   softmax.template apply<output, segment.group, segment.whole>(values, scale,
                                                                [&](int i) { return segment.inside(0, i); });
   segment.store(0, values);
@@ -128,10 +137,10 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
 
   const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
   const Segment segment = row_segment<spec.threads, spec.items, ColumnAccess::vectors>(p, row);
+  Softmax softmax(storage);
   ptx::grid_dependency_wait();
   if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
-  const Sum scale = p.scale();
-  Softmax softmax(storage);
+  const PendingElement multiplier = p.template pending_multiplier<ColumnAccess::vectors>();
   auto raw = segment.fetch(0);
   if constexpr (more > 0) {
 #pragma unroll
@@ -139,6 +148,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
     ptx::cp_async_commit();
   }
   ptx::grid_dependency_trigger();
+  const Sum scale = p.scale(multiplier);
 
   Extremes<In> extremes;
 #pragma unroll
@@ -215,9 +225,9 @@ __global__ void __launch_bounds__(Policy::spec.threads,
   __shared__ typename Softmax::TempStorage storage;
 
   const auto segment = row_segment<spec.threads, spec.items, access>(p, std::int64_t{ptx::cluster_index()});
-  ptx::grid_dependency_wait();
-  const Sum scale = p.scale();
   Softmax softmax(storage);
+  ptx::grid_dependency_wait();
+  const Sum scale = p.scale(p.template pending_multiplier<access>());
   OnlineSoftmax<Sum> part;
   for_each_chunk(segment, [&](std::int64_t c, Sum(&x)[Policy::spec.items]) {
     Softmax::template accumulate<false, decltype(segment)::group, decltype(segment)::whole>(

@@ -1,13 +1,30 @@
 #pragma once
 /// Row reductions of the online-softmax pair over a warp, a block or a cluster of blocks.
 
-#include <cub/warp/warp_reduce.cuh>
-
 #include "masthead/numeric/online_softmax.hpp"
 #include "masthead/ptx/cluster.cuh"
 #include "masthead/softmax/policy.hpp"
 
 namespace masthead::inline v0 {
+
+/// Merges the (max, sum) of each `lanes` adjacent lanes of a warp, a power of two of them, in log2 units.
+/// Every lane gets the same bits, in an order that is fixed. All lanes of the warp call.
+// NOTES: by exclusive or, which leaves the result in every lane; cub::WarpReduce leaves it in the first, and
+// every step of a row's last reduction is waited for. The maxima are reduced first, then each sum is rescaled
+// once: merging pairs at every step would take two exponentials a step.
+template <int lanes, class T>
+__device__ OnlineSoftmax<T> merge_lanes(const OnlineSoftmax<T>& part) {
+  OnlineSoftmax<T> merged = part;
+#pragma unroll
+  for (int mask = lanes / 2; mask > 0; mask /= 2)
+    merged.max = larger(merged.max, __shfl_xor_sync(0xffffffffu, merged.max, mask));
+  // With part.max = -inf the factor is 0 and the sum 0 or NaN, both of which the product keeps.
+  merged.sum *= exp2_of(part.max - merged.reference());
+#pragma unroll
+  for (int mask = lanes / 2; mask > 0; mask /= 2)
+    merged.sum += __shfl_xor_sync(0xffffffffu, merged.sum, mask);
+  return merged;
+}
 
 /// Merges the (max, sum) of `threads` adjacent threads, in log2 units: 32 (each warp a row of its own) or a
 /// whole block of a power of two of them, up to 1024. Every one of these threads gets the result.
@@ -15,10 +32,8 @@ namespace masthead::inline v0 {
 ///
 /// A block's call synchronises it once; `TempStorage` may be used again after the block's next barrier. A
 /// warp's call neither synchronises nor touches `TempStorage`.
-// NOTES: two levels of cub::WarpReduce. cub::BlockReduce leaves its result in thread 0, so that broadcasting
-// it takes a second barrier, and has one thread merge the warps' results one after the other. Each level
-// reduces the maxima, rescales its own sum once, then reduces the sums: merging pairs at every step would
-// take two exponentials a step.
+// NOTES: not cub::BlockReduce, which leaves its result in thread 0, so that broadcasting it takes a second
+// barrier, and has one thread merge the warps' results one after the other.
 template <class T, int threads>
 class RowReduce {
   static_assert(threads >= 32 && threads <= 1024 && (threads & (threads - 1)) == 0,
@@ -34,7 +49,7 @@ class RowReduce {
 
   /// All `threads` call with their own part of the row.
   __device__ OnlineSoftmax<T> operator()(OnlineSoftmax<T> part) {
-    part = merge_lanes(part);
+    part = merge_lanes<32>(part);
     if constexpr (warps > 1) {
       const int lane = static_cast<int>(threadIdx.x) % 32;
       if (lane == 0) {
@@ -43,33 +58,17 @@ class RowReduce {
       }
       __syncthreads();
       // Every warp merges all warps: no second barrier.
-      part = lane < warps ? OnlineSoftmax<T>{storage_.pairs[lane % warps][0], storage_.pairs[lane % warps][1]}
-                          : OnlineSoftmax<T>{};
-      part = merge_lanes(part);
+      part = merge_lanes<warps>(
+          OnlineSoftmax<T>{storage_.pairs[lane % warps][0], storage_.pairs[lane % warps][1]});
     }
     return part;
   }
 
  private:
-  struct Larger {
-    __device__ T operator()(T a, T b) const { return larger(a, b); }
-  };
-
-  __device__ static OnlineSoftmax<T> merge_lanes(const OnlineSoftmax<T>& part) {
-    using Reduce = cub::WarpReduce<T>;
-    typename Reduce::TempStorage none;  // empty: shuffles
-    OnlineSoftmax<T> merged;
-    merged.max = __shfl_sync(0xffffffffu, Reduce(none).Reduce(part.max, Larger{}), 0);
-    // With part.max = -inf the factor is 0 and the sum 0 or NaN, both of which the product keeps.
-    merged.sum =
-        __shfl_sync(0xffffffffu, Reduce(none).Sum(part.sum * exp2_of(part.max - merged.reference())), 0);
-    return merged;
-  }
-
   TempStorage& storage_;
 };
 
-/// Merges one (max, sum) a block over the blocks of a cluster, in ascending rank; every thread gets the
+/// Merges one (max, sum) a block over the blocks of a cluster, in a fixed order; every thread gets the
 /// result. Nothing in a cluster of one block.
 ///
 /// All threads of all the cluster's blocks construct it, early, and call it once. Each block pushes its pair
@@ -100,11 +99,10 @@ class ClusterReduce {
                          static_cast<int>(threadIdx.x));
     }
     ptx::cluster_barrier_wait(&storage_.barrier);
-    OnlineSoftmax<T> row{storage_.pairs[0][0], storage_.pairs[0][1]};
-    for (int rank = 1; rank < size_; ++rank) {
-      row = OnlineSoftmaxCombine<T>{T(1)}(row, {storage_.pairs[rank][0], storage_.pairs[rank][1]});
-    }
-    return row;
+    const int rank = static_cast<int>(threadIdx.x) % max_cluster;
+    return merge_lanes<max_cluster>(
+        rank < size_ ? OnlineSoftmax<T>{storage_.pairs[rank][0], storage_.pairs[rank][1]}
+                     : OnlineSoftmax<T>{});
   }
 
  private:

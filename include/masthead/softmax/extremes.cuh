@@ -40,10 +40,12 @@ class Extremes {
   }
 
   /// The largest of the elements' products with `scale`; -inf of none.
-  // Rounding keeps order, so this is the product of one of the extremes. 0 * inf is left out like a NaN.
+  // Rounding keeps order, so this is the product of one of the extremes: which one is not asked, for the
+  // compiler would make two versions of the kernel of it. 0 * inf is left out like a NaN.
   __device__ float maximum(float scale) const {
-    return larger((scale >= 0 ? largest(largest_) : -largest(negated(least_))) * scale,
-                  negative_infinity<float>);
+    const float least = -largest(negated(least_)), most = largest(largest_);
+    return least <= most ? larger(larger(least * scale, most * scale), negative_infinity<float>)
+                         : negative_infinity<float>;
   }
 
  private:
