@@ -33,8 +33,15 @@ namespace mh = masthead;
 using namespace benchmark;
 
 /// What --policies times: choices of the library for long rows, and their neighbours.
-constexpr std::array<mh::SoftmaxSpec, 7> candidates{
-    {{256, 32}, {512, 32}, {128, 64}, {256, 64}, {256, 16}, {512, 16}, {256, 32, 1, 32}}};
+constexpr std::array<mh::SoftmaxSpec, 9> candidates{{{256, 32},
+                                                     {512, 32},
+                                                     {128, 64},
+                                                     {256, 64},
+                                                     {256, 16},
+                                                     {512, 16},
+                                                     {256, 32, 1, 32},
+                                                     {256, 64, 1, 0, true},
+                                                     {256, 32, 1, 32, true}}};
 
 /// One problem in one dtype: rotating sets of x and y on the device.
 template <class T>
@@ -88,8 +95,9 @@ class SoftmaxBenchmark {
 
   template <std::size_t... indices>
   void add_candidates(std::vector<System>& systems, std::index_sequence<indices...>) {
-    (add_candidate<mh::SoftmaxPolicy<candidates[indices].threads, candidates[indices].items,
-                                     candidates[indices].rows, candidates[indices].shared_items>>(systems),
+    (add_candidate<
+         mh::SoftmaxPolicy<candidates[indices].threads, candidates[indices].items, candidates[indices].rows,
+                           candidates[indices].shared_items, candidates[indices].past_l1>>(systems),
      ...);
   }
 

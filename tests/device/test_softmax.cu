@@ -216,12 +216,17 @@ TEST_SUITE("device softmax") {
       if (test::small_sizes() && columns > 1100) continue;
       cases.push_back({3, columns, test::scale_per_feature(columns, 3), Dtype::f32, 0, 0, 7});
       cases.push_back({3, columns, {1.5}, Dtype::f32, 0, 0, 8});
+      cases.push_back({3, columns, {-1.2}, Dtype::f64, 0, 0, 9});
+      cases.push_back({3, columns, {1.2}, Dtype::f16, 0, 0, 10});
+      cases.push_back({3, columns, {-1.2}, Dtype::bf16, 0, 0, 11});
     }
     check_all<float, float, SoftmaxPolicy<32, 8, 4>>(cases);
     check_all<float, float, SoftmaxPolicy<64, 8>>(cases);
     check_all<float, float, SoftmaxPolicy<64, 16, 1, 16>>(cases);
     check_all<__nv_bfloat16, __nv_bfloat16, SoftmaxPolicy<512, 16>>(cases);
     check_all<__half, __half, SoftmaxPolicy<64, 32, 1, 16>>(cases);
+    check_all<float, float, SoftmaxPolicy<64, 16, 1, 16, true>>(cases);
+    check_all<__nv_bfloat16, __nv_bfloat16, SoftmaxPolicy<64, 64, 1, 0, true>>(cases);
   }
 
   TEST_CASE_TEMPLATE("in place gives the same bits as apart", T, F64, F32, F16, BF16) {

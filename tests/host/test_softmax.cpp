@@ -176,9 +176,9 @@ TEST_SUITE("host softmax") {
     CHECK(name(16384, 80, true) == "softmax_512x32");
     CHECK(name(16385, 80, true) == "softmax_512x16 twice");
     CHECK(name(65536, 90, true) == "softmax_512x32");
-    CHECK(name(65537, 90, true) == "softmax_256x32+32");
+    CHECK(name(65537, 90, true) == "softmax_256x32+32_past_l1");
     CHECK(name(65537, 90, false) == "softmax_512x32");
-    CHECK(name(131072, 90, true) == "softmax_256x32+32");
+    CHECK(name(131072, 90, true) == "softmax_256x32+32_past_l1");
     CHECK(name(131072, 90, false) == "softmax_512x32");
     CHECK(name(131073, 90, true) == "softmax_512x16 twice");
     CHECK(select_softmax_policy<2>(131072, 90, false) == 3);

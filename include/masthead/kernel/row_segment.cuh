@@ -5,6 +5,7 @@
 
 #include "masthead/numeric/feature.cuh"
 #include "masthead/ptx/cp_async.cuh"
+#include "masthead/ptx/load.cuh"
 
 namespace masthead::inline v0 {
 
@@ -83,14 +84,25 @@ class RowSegment {
     Vector vectors[items / vector];
   };
 
-  /// The first half of `load`: all of a thread's loads are under way before the first is waited for.
+  /// The first half of `load`: all of a thread's loads are under way before the first is waited for. What is
+  /// read `past_l1` does not stay there.
+  template <bool past_l1 = false>
   __device__ Raw fetch(std::int64_t offset) const requires(access != ColumnAccess::elements) {
-    const In* x = x_ + offset;
     Raw raw;
+    if constexpr (past_l1) {
+      const std::uint64_t x = ptx::global_address(x_ + offset);
 #pragma unroll
-    for (int v = 0; v < items / vector; ++v) {
-      if (inside(offset, v * vector))
-        raw.vectors[v] = *reinterpret_cast<const Packed<In>*>(x + step(v * vector));
+      for (int v = 0; v < items / vector; ++v) {
+        if (inside(offset, v * vector))
+          raw.vectors[v] = ptx::load_past_l1<Vector>(x + sizeof(In) * step(v * vector));
+      }
+    } else {
+      const In* x = x_ + offset;
+#pragma unroll
+      for (int v = 0; v < items / vector; ++v) {
+        if (inside(offset, v * vector))
+          raw.vectors[v] = *reinterpret_cast<const Vector*>(x + step(v * vector));
+      }
     }
     return raw;
   }

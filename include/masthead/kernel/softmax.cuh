@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
   ptx::grid_dependency_wait();
   if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
   const PendingElement multiplier = p.template pending_multiplier<ColumnAccess::vectors>();
-  auto raw = segment.fetch(0);
+  auto raw = segment.template fetch<spec.past_l1>(0);
   if constexpr (more > 0) {
 #pragma unroll
     for (int v = 0; v < more; ++v) segment.copy(beyond, v, shared + v * spec.threads);

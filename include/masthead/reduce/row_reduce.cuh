@@ -100,9 +100,9 @@ class ClusterReduce {
     }
     ptx::cluster_barrier_wait(&storage_.barrier);
     const int rank = static_cast<int>(threadIdx.x) % max_cluster;
-    return merge_lanes<max_cluster>(
-        rank < size_ ? OnlineSoftmax<T>{storage_.pairs[rank][0], storage_.pairs[rank][1]}
-                     : OnlineSoftmax<T>{});
+    return merge_lanes<max_cluster>(rank < size_
+                                        ? OnlineSoftmax<T>{storage_.pairs[rank][0], storage_.pairs[rank][1]}
+                                        : OnlineSoftmax<T>{});
   }
 
  private:

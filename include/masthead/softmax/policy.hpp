@@ -18,6 +18,8 @@ struct SoftmaxSpec {
   int rows = 1;          ///< rows a block takes at a time; more than 1 only with 32 threads
   int shared_items = 0;  ///< columns more that a thread keeps in shared memory, of float and 16-bit rows that
                          ///< are read in whole vectors
+  bool past_l1 = false;  ///< those vectors are not kept in L1: quicker where a few long rows are the whole
+                         ///< grid, slower where rows come and go
 
   friend constexpr bool operator==(const SoftmaxSpec&, const SoftmaxSpec&) = default;
 
@@ -30,7 +32,8 @@ struct SoftmaxSpec {
   friend std::ostream& operator<<(std::ostream& out, const SoftmaxSpec& s) {
     out << "softmax_" << s.threads << 'x' << s.items;
     if (s.shared_items > 0) out << '+' << s.shared_items;
-    return s.rows == 1 ? out : out << "_r" << s.rows;
+    if (s.rows > 1) out << "_r" << s.rows;
+    return s.past_l1 ? out << "_past_l1" : out;
   }
 };
 
@@ -56,9 +59,9 @@ constexpr bool shared_items_are_vectors(const SoftmaxSpec& s) {
 }  // namespace constraint
 
 /// `SoftmaxSpec` as the template parameter of `scale_softmax` and of the softmax kernel.
-template <int threads, int items, int rows = 1, int shared_items = 0>
+template <int threads, int items, int rows = 1, int shared_items = 0, bool past_l1 = false>
 struct SoftmaxPolicy {
-  static constexpr SoftmaxSpec spec{threads, items, rows, shared_items};
+  static constexpr SoftmaxSpec spec{threads, items, rows, shared_items, past_l1};
 
   static_assert(constraint::threads_are_power_of_two(spec),
                 "masthead::SoftmaxPolicy: threads must be a power of two between 32 and 1024");
@@ -76,10 +79,10 @@ struct SoftmaxPolicy {
 /// them only rows that are read in whole vectors; the last streams.
 template <int bytes>
 inline constexpr std::array<SoftmaxSpec, 6> softmax_policies{
-    {{32, 8, 4}, {128, 16}, {256, 32}, {512, 32}, {256, 32, 1, 32}, {512, 16}}};
+    {{32, 8, 4}, {128, 16}, {256, 32}, {512, 32}, {256, 32, 1, 32, true}, {512, 16}}};
 template <>
 inline constexpr std::array<SoftmaxSpec, 6> softmax_policies<2>{
-    {{32, 8, 4}, {128, 16}, {256, 32}, {256, 64}, {256, 64}, {256, 16}}};
+    {{32, 8, 4}, {128, 16}, {256, 32}, {256, 64}, {256, 64, 1, 0, true}, {256, 16}}};
 template <>
 inline constexpr std::array<SoftmaxSpec, 6> softmax_policies<8>{
     {{32, 8, 4}, {128, 16}, {256, 16}, {512, 16}, {512, 16}, {512, 8}}};

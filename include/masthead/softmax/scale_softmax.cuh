@@ -111,7 +111,7 @@ void launch_selected_softmax(const SoftmaxParams<In, Out>& p, Output output, con
       return launch_selected_softmax<access, next>(p, output, device, stream);
     }
   }
-  launch_softmax<SoftmaxPolicy<spec.threads, spec.items, spec.rows, spec.shared_items>,
+  launch_softmax<SoftmaxPolicy<spec.threads, spec.items, spec.rows, spec.shared_items, spec.past_l1>,
                  last ? SoftmaxKernels::streaming : SoftmaxKernels::holding, access>(p, output, device,
                                                                                      stream);
 }
