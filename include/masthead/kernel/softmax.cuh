@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
   using Softmax = RowSoftmax<Sum, Policy>;
   __shared__ typename Softmax::TempStorage storage;
 
-  // Addresses come before the wait: the previous kernel's end hides them.
+  // Addresses and the cluster's barrier come before the wait: the previous kernel's end hides them.
   const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
   const auto segment = row_segment<spec.threads, spec.items, access>(p, row);
   Softmax softmax(storage);

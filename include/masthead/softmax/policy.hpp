@@ -94,7 +94,7 @@ constexpr int select_softmax_policy(std::int64_t columns, int architecture, bool
   constexpr auto& policies = softmax_policies<bytes>;
   for (int i = 0; i < 5; ++i) {
     if (i == 4 && !vectors) continue;
-    // Half a cluster of the fourth, then the fifth: all of 64 long rows are under way at the same time.
+    // Half a cluster of the fourth, then the fifth: 62 of 64 long rows, or more, are under way at a time.
     const int most = i < 3 || architecture < 90 ? 1 : i == 3 && vectors ? max_cluster / 2 : max_cluster;
     if (columns <= most * policies[static_cast<std::size_t>(i)].block_columns(vectors)) return i;
   }
