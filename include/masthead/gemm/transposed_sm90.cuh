@@ -94,9 +94,9 @@ struct BlockTransposedSm90 {
                                        int groups) const {
     if (!ptx::elect()) return;
     const int row = group * layout.tile.m, feature = rank * layout.tile.n;
-    // Whether memory's bandwidth is what counts: W is too much for the ring.
-    const bool streams = k_steps > layout.stages;
-    const int ahead = streams ? layout.stages : k_steps;
+    // Whether memory's bandwidth is what counts: W is too much for the ring, and hardly read twice.
+    const bool streams = k_steps > layout.stages && groups <= 2;
+    const int ahead = k_steps < layout.stages ? k_steps : layout.stages;
     for (int step = rank; step < ahead; step += ranks) prefetch(x, step, row);
     int warmed = 0;
     if (streams) {
