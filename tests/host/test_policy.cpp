@@ -150,7 +150,7 @@ TEST_SUITE("host policy") {
         {product_takes_dtype, [](PolicySpec& p) { p.dtype = Dtype::f64, p.tile.k = 16; }},
         {product_takes_dtype, [](PolicySpec& p) { p.engine = Engine::simt; }},
         {dtype_has_wgmma, [](PolicySpec& p) { p.product = Product::plain; }},
-        {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 64; }},
+        {row_is_one_swizzled_row, [](PolicySpec& p) { p.tile.k = 16; }},
     };
     check_rejected(shipped_wgmma_policies(Dtype::f32).wide, cases);
     check_rejected(shipped_wgmma_policies(Dtype::f32).cluster_16, cases);

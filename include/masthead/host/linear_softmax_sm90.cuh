@@ -175,13 +175,7 @@ class LinearSoftmaxSm90 {
     p.progress = progress;
     p.affine = affine;
     launch("linear_softmax_early_sm90_kernel", &linear_softmax_early_sm90_kernel<Policy, U>,
-           {.blocks = std::int64_t{schedule.clusters} * spec.cluster_m,
-            .block_threads = spec.block_threads,
-            .stream = stream_,
-            .shared_bytes = spec.shared_bytes(),
-            .cluster = spec.cluster_m,
-            .overlap_previous = true},
-           p);
+           config(schedule.clusters), p);
     launch("finalise_rest_sm90_kernel", &finalise_rest_sm90_kernel<Policy, U>,
            {.blocks = (y.rows - early.rows()) * units.blocks,
             .block_threads = finalise_threads,
@@ -245,15 +239,9 @@ class LinearSoftmaxSm90 {
 
   template <class Kernel, class Params>
   void launch_resident(const char* name, Kernel kernel, const Params& p) const {
-    launch(name, kernel,
-           {.blocks = std::int64_t{p.schedule.clusters()} * spec.cluster_m,
-            .block_threads = spec.block_threads,
-            .stream = stream_,
-            .shared_bytes = spec.shared_bytes(),
-            .cluster = spec.cluster_m,
-            .overlap_previous = true,
-            .cooperative = true},
-           p);
+    LaunchConfig cooperative = config(p.schedule.clusters());
+    cooperative.cooperative = true;
+    launch(name, kernel, cooperative, p);
   }
 
   /// Turns of the mainloop in which the upper half of the last band is finalised.
@@ -271,14 +259,16 @@ class LinearSoftmaxSm90 {
   void general(LinearSoftmaxSm90Params<T, U, PersistentSchedule> p) const {
     constexpr auto kernel = &linear_softmax_sm90_kernel<Policy, U, mode>;
     p.schedule = {grid_, std::min(resident_clusters<kernel>("linear_softmax_sm90"), grid_.size())};
-    launch("linear_softmax_sm90_kernel", kernel,
-           {.blocks = std::int64_t{p.schedule.clusters} * spec.cluster_m,
+    launch("linear_softmax_sm90_kernel", kernel, config(p.schedule.clusters), p);
+  }
+
+  LaunchConfig config(int clusters) const {
+    return {.blocks = std::int64_t{clusters} * spec.cluster_m,
             .block_threads = spec.block_threads,
             .stream = stream_,
             .shared_bytes = spec.shared_bytes(),
             .cluster = spec.cluster_m,
-            .overlap_previous = true},
-           p);
+            .overlap_previous = true};
   }
 
   /// Clusters of `kernel` that the current device (or MIG slice) runs at the same time. Throws Error when it

@@ -53,6 +53,29 @@ __device__ __forceinline__ void store_held(const OutputSm90<U>& y, const float (
   });
 }
 
+/// The end of a consumer warp that has published its statistics: the grid meets, and meanwhile acc, distances
+/// of `tile`, become exponentials; then y is stored, from acc through `panel`, and if there are `two` tiles
+/// from `coded`.
+template <Sm90Layout layout, class U, class Params>
+__device__ __forceinline__ void meet_and_store(const BlockSm90<layout>& block, const Params& p,
+                                               float (&acc)[layout.accumulators()],
+                                               const RowPartial (&partial)[2], unsigned char* panel,
+                                               const ClusterTile& tile, bool two, const ParkedTile& coded) {
+  GridMeeting meeting;
+  meeting.arrive();
+  EpilogueSm90<layout, dtype_of<U>>::to_exponentials(acc);
+  meeting.wait();
+  ptx::grid_dependency_trigger();
+  const std::int64_t row = block.first_row(tile) + block.consumer_warp() * WgmmaFragment::warp_rows,
+                     rows = p.y.matrix.rows - row;
+  const int parts = p.schedule.grid.tiles_n;
+  const RowTotal total = total_of_16_rows(p.partials + row * parts, parts,
+                                          rows < 16 ? static_cast<int>(rows) : 16, parts, block.lane);
+  store_held<layout>(p.y, acc, partial, panel, block.first_column(tile), total, row, block.lane);
+  if (two) store_parked<layout>(p.y, coded, total, row, block.lane);
+  StoreSm90<layout, U>::wait_panel_read(block.lane);
+}
+
 /// Grid: schedule.clusters() clusters, launched cooperatively. y is 16-bit. Shared memory:
 /// Policy::spec.shared_bytes().
 template <class Policy, class U>
@@ -107,19 +130,8 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         two = true;
       }
 
-      GridMeeting meeting;
-      meeting.arrive();
-      Epilogue::to_exponentials(acc);
-      meeting.wait();
-      ptx::grid_dependency_trigger();
-      const int parts = static_cast<int>(p.schedule.grid.tiles_n);
-      const std::int64_t rows = p.y.matrix.rows - row;
-      const RowTotal total = total_of_16_rows(p.partials + row * parts, parts,
-                                              rows < 16 ? static_cast<int>(rows) : 16, parts, block.lane);
-      // The whole block is past its last wgmma: the ring's memory is free.
-      store_held<layout>(p.y, acc, partial, staged, block.first_column(tile), total, row, block.lane);
-      if (two) store_parked<layout>(p.y, first, total, row, block.lane);
-      StoreSm90<layout, U>::wait_panel_read(block.lane);
+      // Behind the meeting the whole block is past its last wgmma: the ring's memory is free.
+      meet_and_store<layout, U>(block, p, acc, partial, staged, tile, two, first);
     }
     BlockSm90<layout>::leave();
   } else {

@@ -109,18 +109,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
       }
       Epilogue::to_softmax(acc, affine[two], block.lane, partial);
       publish(partial, last);
-      GridMeeting statistics;
-      statistics.arrive();
-      Epilogue::to_exponentials(acc);
-      statistics.wait();
-      ptx::grid_dependency_trigger();
-      const int parts = static_cast<int>(p.schedule.grid.tiles_n);
-      const std::int64_t rows = p.y.matrix.rows - row;
-      const RowTotal total = total_of_16_rows(p.partials + row * parts, parts,
-                                              rows < 16 ? static_cast<int>(rows) : 16, parts, block.lane);
-      store_held<layout>(p.y, acc, partial, panel, block.first_column(last), total, row, block.lane);
-      if (two) store_parked<layout>(p.y, coded, total, row, block.lane);
-      StoreSm90<layout, U>::wait_panel_read(block.lane);
+      meet_and_store<layout, U>(block, p, acc, partial, panel, last, two, coded);
     }
     BlockSm90<layout>::leave();
   } else {
