@@ -51,7 +51,7 @@ struct Sm90TransposedLayout {
   MASTHEAD_HOST_DEVICE constexpr int thread_rows() const { return tile.m / 4; }
   /// In-features of a slice, which spans one row of the swizzle.
   MASTHEAD_HOST_DEVICE constexpr int slice_k() const {
-    return swizzle_row_bytes / static_cast<int>(size_of(dtype));
+    return swizzle_row_bytes / (dtype == Dtype::f32 ? 4 : 2);
   }
   /// A stage's slices share its barriers: with 16 rows of x, two are quicker than one.
   MASTHEAD_HOST_DEVICE constexpr int slices() const { return tile.k / slice_k(); }
