@@ -29,6 +29,10 @@ constexpr std::string_view name(Engine engine) {
   return names[static_cast<int>(engine)];
 }
 
+/// Shared memory a block can have at most on any architecture so far (sm_90; 227 KB). What the device at hand
+/// has is checked at launch.
+inline constexpr int max_shared_bytes = 232448;
+
 /// A policy as data: what `select_policy` returns, what tests and benchmarks print, what kernels are
 /// instantiated by.
 struct PolicySpec {
@@ -55,6 +59,12 @@ struct PolicySpec {
   }
   constexpr SimtLayout layout() const { return SimtLayout::of(tile.m, tile.n, block_threads / 32); }
   MASTHEAD_HOST_DEVICE constexpr Sm90Layout sm90() const { return {dtype, tile, stages, cluster_m, product}; }
+  /// The same for a kernel that stores a tile box by box: one stage more in place of the panel, where it
+  /// fits.
+  MASTHEAD_HOST_DEVICE constexpr Sm90Layout sm90_streaming() const {
+    const Sm90Layout layout{dtype, tile, stages + 1, cluster_m, product, false};
+    return layout.shared_bytes() <= max_shared_bytes ? layout : sm90();
+  }
   MASTHEAD_HOST_DEVICE constexpr Sm90TransposedLayout sm90_transposed() const {
     return {dtype, tile, stages};
   }
@@ -74,10 +84,6 @@ inline std::string to_string(const PolicySpec& policy) {
   out << policy;
   return out.str();
 }
-
-/// Shared memory a block can have at most on any architecture so far (sm_90; 227 KB). What the device at hand
-/// has is checked at launch.
-inline constexpr int max_shared_bytes = 232448;
 
 /// The constraints on a policy, one predicate each; `Policy` asserts them with a sentence each.
 namespace constraint {

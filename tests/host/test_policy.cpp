@@ -156,6 +156,22 @@ TEST_SUITE("host policy") {
     check_rejected(shipped_wgmma_policies(Dtype::f32).cluster_16, cases);
   }
 
+  TEST_CASE("a kernel that stores a tile box by box has room for one more stage, or keeps its layout") {
+    for (const Dtype dtype : {Dtype::bf16, Dtype::f16}) {
+      const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(dtype);
+      for (const PolicySpec& spec : {shipped.wide, shipped.narrow}) {
+        const Sm90Layout streaming = spec.sm90_streaming();
+        CAPTURE(to_string(spec));
+        CHECK(streaming.stages == spec.stages + 1);
+        CHECK(streaming.shared_bytes() <= max_shared_bytes);
+        CHECK(streaming.panel_bytes() == streaming.consumer_warps() * WarpPanel::box_bytes);
+      }
+    }
+    // Stages of 64 KB: four do not fit, with or without a panel.
+    const PolicySpec parts = shipped_product_policies(Product::f16x3, Dtype::f32).tall;
+    CHECK(parts.sm90_streaming() == parts.sm90());
+  }
+
   TEST_CASE("predicates accept their limits") {
     CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 32; })));
     CHECK(constraint::block_is_whole_warps(with([](PolicySpec& p) { p.block_threads = 1024; })));

@@ -83,10 +83,18 @@ struct EpilogueSm90 {
                                                            int lane, RowPartial (&partial)[2],
                                                            unsigned char* panel) {
     const std::uint32_t base = stmatrix_base(panel, lane);
+    to_softmax(acc, affine, lane, partial, [&]<int chunk>() { stage_codes<chunk, chunk>(acc, base); });
+  }
+  /// The same with one box after the other staged in the same place; take_box(i) is called when the warp has
+  /// written its codes of columns from 64 i on, and they may be overwritten on its return.
+  template <class TakeBox>
+  __device__ __forceinline__ static void to_streamed_softmax(Accumulators& acc, const AffineColumn* affine,
+                                                             int lane, RowPartial (&partial)[2],
+                                                             unsigned char* box, const TakeBox& take_box) {
+    const std::uint32_t base = stmatrix_base(box, lane);
     to_softmax(acc, affine, lane, partial, [&]<int chunk>() {
-      stage_box<chunk>(acc, base, [](float first, float second, int) {
-        return __byte_perm(code_bits(first), code_bits(second), 0x5410);
-      });
+      stage_codes<chunk, 0>(acc, base);
+      take_box(chunk);
     });
   }
 
@@ -134,7 +142,7 @@ struct EpilogueSm90 {
   __device__ __forceinline__ static void stage_probabilities(const Accumulators& acc,
                                                              const float (&factor)[2], unsigned char* panel,
                                                              int lane) {
-    stage_box<box>(acc, stmatrix_base(panel, lane), [&](float first, float second, int half) {
+    stage_box<box, box>(acc, stmatrix_base(panel, lane), [&](float first, float second, int half) {
       return narrow_pair<out>(first * factor[half], second * factor[half]);
     });
   }
@@ -174,9 +182,9 @@ struct EpilogueSm90 {
            static_cast<std::uint32_t>(WarpPanel::stmatrix_offset(lane, 0));
   }
 
-  /// Stages pack(first, second, half) of the pairs of box `box`; lane's address of block j is base ^ 16 (j %
-  /// 8) in its box (tested against WarpPanel::stmatrix_offset).
-  template <int box, class Pack>
+  /// Stages pack(first, second, half) of the pairs of box `box` as box `place` of the panel; lane's address
+  /// of block j is base ^ 16 (j % 8) in its box (tested against WarpPanel::stmatrix_offset).
+  template <int box, int place, class Pack>
   __device__ __forceinline__ static void stage_box(const Accumulators& acc, std::uint32_t base,
                                                    const Pack& pack) {
 #pragma unroll
@@ -187,10 +195,17 @@ struct EpilogueSm90 {
         const int half = i % 2, block = box * chunk_blocks + j + i / 2;
         packed[i] = pack(acc[Fragment::index(block, half, 0)], acc[Fragment::index(block, half, 1)], half);
       }
-      ptx::stmatrix_x4<box * WarpPanel::box_bytes>(base ^ static_cast<std::uint32_t>(16 * j), packed[0],
-                                                   packed[1], packed[2], packed[3]);
+      ptx::stmatrix_x4<place * WarpPanel::box_bytes>(base ^ static_cast<std::uint32_t>(16 * j), packed[0],
+                                                     packed[1], packed[2], packed[3]);
     }
   }
+  template <int box, int place>
+  __device__ __forceinline__ static void stage_codes(const Accumulators& acc, std::uint32_t base) {
+    stage_box<box, place>(acc, base, [](float first, float second, int) {
+      return __byte_perm(code_bits(first), code_bits(second), 0x5410);
+    });
+  }
+
   __device__ __forceinline__ static std::uint32_t code_bits(float distance) {
     return logit_code_bits(LogitCode<out>::encode(distance));
   }

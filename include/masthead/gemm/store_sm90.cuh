@@ -51,20 +51,33 @@ struct StoreSm90 {
     send_elements(y, panel, row, column, lane);
   }
 
-  /// The same of a panel that is finished.
-  // One fence and one turn of lane 0 for all boxes: a fence waits for what the warp stored before it.
-  __device__ __forceinline__ static void finished_panel(const OutputSm90<U>& y, const unsigned char* panel,
-                                                        std::int64_t row, std::int64_t column, int lane) {
-    if (y.by_tma) {
-      cuda::ptx::fence_proxy_async(cuda::ptx::space_shared);
-      __syncwarp();
-      if (lane == 0) {
+  /// One finished box to rows from `row` and columns from `column` of y, by the lanes. On return the box may
+  /// be written again.
+  // Not by TMA: a warp waits for its fences and for its turn at the copy engine, which the operands keep
+  // busy.
+  __device__ __forceinline__ static void box_by_lanes(const OutputSm90<U>& y, const unsigned char* box,
+                                                      std::int64_t row, std::int64_t column, int lane) {
+    constexpr int unit = 16 / static_cast<int>(sizeof(U)), lanes_a_row = WarpPanel::box_columns / unit,
+                  rows_a_turn = 32 / lanes_a_row, turns = WgmmaFragment::warp_rows / rows_a_turn;
+    __syncwarp();
+    uint4 units[turns];
+    const int first = lane / lanes_a_row, at = lane % lanes_a_row * unit;
 #pragma unroll
-        for (int box = 0; box < boxes; ++box) copy_box(y, panel, box, row, column);
-        cuda::ptx::cp_async_bulk_commit_group();
+    for (int i = 0; i < turns; ++i) {
+      units[i] = *reinterpret_cast<const uint4*>(box + WarpPanel::offset(first + i * rows_a_turn, at));
+    }
+    __syncwarp();
+    const std::int64_t rows = y.matrix.rows - row - first, columns = y.matrix.columns - column - at;
+    U* target = y.matrix.data + (row + first) * y.matrix.row_stride + column + at;
+#pragma unroll
+    for (int i = 0; i < turns; ++i, target += rows_a_turn * y.matrix.row_stride) {
+      if (i * rows_a_turn >= rows) continue;
+      if (y.by_tma && unit <= columns) {
+        *reinterpret_cast<uint4*>(target) = units[i];
+      } else {
+        store_elements(target, units[i], columns);
       }
     }
-    send_elements(y, panel, row, column, lane);
   }
 
   /// Returns when the panel may be written again.
@@ -106,16 +119,20 @@ struct StoreSm90 {
     cuda::ptx::fence_proxy_async(cuda::ptx::space_shared);
     __syncwarp();
     if (lane == 0) {
-      copy_box(y, panel, box, row, column);
+      const int at[2] = {static_cast<int>(column) + box * WarpPanel::box_columns, static_cast<int>(row)};
+      cuda::ptx::cp_async_bulk_tensor(cuda::ptx::space_global, cuda::ptx::space_shared, &y.map, at,
+                                      panel + box * WarpPanel::box_bytes);
       cuda::ptx::cp_async_bulk_commit_group();
     }
   }
-  /// One thread.
-  __device__ __forceinline__ static void copy_box(const OutputSm90<U>& y, const unsigned char* panel, int box,
-                                                  std::int64_t row, std::int64_t column) {
-    const int at[2] = {static_cast<int>(column) + box * WarpPanel::box_columns, static_cast<int>(row)};
-    cuda::ptx::cp_async_bulk_tensor(cuda::ptx::space_global, cuda::ptx::space_shared, &y.map, at,
-                                    panel + box * WarpPanel::box_bytes);
+  /// As many elements of a unit of 16 bytes as there are columns.
+  __device__ static void store_elements(U* target, const uint4& unit, std::int64_t columns) {
+    const std::uint32_t words[4] = {unit.x, unit.y, unit.z, unit.w};
+    auto* elements = reinterpret_cast<std::uint16_t*>(target);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (i < columns) elements[i] = static_cast<std::uint16_t>(words[i / 2] >> (i % 2 * 16));
+    }
   }
   /// Without: the whole panel.
   __device__ __forceinline__ static void send_elements(const OutputSm90<U>& y, const unsigned char* panel,

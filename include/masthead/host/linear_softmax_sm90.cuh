@@ -258,26 +258,28 @@ class LinearSoftmaxSm90 {
   template <Mode mode, class U>
   void general(LinearSoftmaxSm90Params<T, U, PersistentSchedule> p) const {
     constexpr auto kernel = &linear_softmax_sm90_kernel<Policy, U, mode>;
-    p.schedule = {grid_, std::min(resident_clusters<kernel>("linear_softmax_sm90"), grid_.size())};
-    launch("linear_softmax_sm90_kernel", kernel, config(p.schedule.clusters), p);
+    constexpr int shared_bytes = linear_softmax_sm90_layout<Policy, U>.shared_bytes();
+    p.schedule = {grid_,
+                  std::min(resident_clusters<kernel, shared_bytes>("linear_softmax_sm90"), grid_.size())};
+    launch("linear_softmax_sm90_kernel", kernel, config(p.schedule.clusters, shared_bytes), p);
   }
 
-  LaunchConfig config(int clusters) const {
+  LaunchConfig config(int clusters, int shared_bytes = spec.shared_bytes()) const {
     return {.blocks = std::int64_t{clusters} * spec.cluster_m,
             .block_threads = spec.block_threads,
             .stream = stream_,
-            .shared_bytes = spec.shared_bytes(),
+            .shared_bytes = shared_bytes,
             .cluster = spec.cluster_m,
             .overlap_previous = true};
   }
 
   /// Clusters of `kernel` that the current device (or MIG slice) runs at the same time. Throws Error when it
   /// does not run one.
-  template <auto kernel>
+  template <auto kernel, int shared_bytes = spec.shared_bytes()>
   int resident_clusters(const char* name) const {
     static PerDevice known;
     return static_cast<int>(known.get(device_, [&]() -> std::int64_t {
-      allow_shared_bytes(name, kernel, spec.shared_bytes());
+      allow_shared_bytes(name, kernel, shared_bytes);
       cudaLaunchAttribute attribute;
       attribute.id = cudaLaunchAttributeClusterDimension;
       attribute.val.clusterDim.x = static_cast<unsigned>(spec.cluster_m);
@@ -285,7 +287,7 @@ class LinearSoftmaxSm90 {
       cudaLaunchConfig_t config{};
       config.gridDim = dim3(static_cast<unsigned>(spec.cluster_m));
       config.blockDim = dim3(static_cast<unsigned>(spec.block_threads));
-      config.dynamicSmemBytes = static_cast<std::size_t>(spec.shared_bytes());
+      config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
       config.attrs = &attribute;
       config.numAttrs = 1;
       int clusters = 0;

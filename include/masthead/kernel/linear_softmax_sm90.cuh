@@ -13,20 +13,19 @@ namespace masthead::inline v0 {
 template <Sm90Layout layout, class U>
 struct CodedTileSm90 {
   using Epilogue = EpilogueSm90<layout, dtype_of<U>>;
-  using Store = StoreSm90<layout, U>;
 
   template <class Params>
   __device__ __forceinline__ static void finish(const Params& p, const BlockSm90<layout>& block,
                                                 typename Epilogue::Accumulators& acc,
                                                 const AffineColumn* affine, const ClusterTile& tile) {
     const int warp = block.consumer_warp();
-    unsigned char* panel = block.storage.panel + warp * WarpPanel::bytes(layout.tile.n);
+    unsigned char* box = block.storage.panel + warp * layout.warp_panel_bytes();
     const std::int64_t row = block.first_row(tile) + warp * WgmmaFragment::warp_rows;
+    const std::int64_t column = block.first_column(tile);
     RowPartial partial[2];
-    Store::wait_panel_read(block.lane);
-    Epilogue::to_staged_softmax(acc, affine, block.lane, partial, panel);
-    Store::finished_panel(p.y, panel, row, block.first_column(tile), block.lane);
-    // Behind the panel, whose fence would wait for these stores.
+    Epilogue::to_streamed_softmax(acc, affine, block.lane, partial, box, [&](int i) {
+      StoreSm90<layout, U>::box_by_lanes(p.y, box, row, column + i * WarpPanel::box_columns, block.lane);
+    });
     Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows, block.lane);
   }
 };
@@ -74,14 +73,19 @@ struct MomentsTileSm90 {
   }
 };
 
+/// Codes need no panel: a box is stored as soon as it is finished.
+template <class Policy, class U>
+inline constexpr Sm90Layout linear_softmax_sm90_layout = sizeof(U) == 2 ? Policy::spec.sm90_streaming()
+                                                                        : Policy::spec.sm90();
+
 /// Grid: any multiple of the cluster size; the schedule's `clusters` says how many there are. Shared memory:
-/// Policy::spec.shared_bytes(). U is 16-bit for codes and partials, float for logits, and in training mode
-/// for x W^T.
+/// linear_softmax_sm90_layout<Policy, U>.shared_bytes(). U is 16-bit for codes and partials, float for
+/// logits, and in training mode for x W^T.
 template <class Policy, class U, Mode mode>
 __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_sm90_kernel(
     const __grid_constant__ LinearSoftmaxSm90Params<DeviceElement<Policy::spec.dtype>, U, PersistentSchedule>
         p) {
-  constexpr Sm90Layout layout = Policy::spec.sm90();
+  constexpr Sm90Layout layout = linear_softmax_sm90_layout<Policy, U>;
   if constexpr (ptx::compiled_for_sm90a) {
     extern __shared__ __align__(16) unsigned char dynamic[];
     const BlockSm90<layout> block(dynamic, p);
@@ -130,7 +134,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         }
       }
       ptx::grid_dependency_trigger();
-      StoreSm90<layout, U>::wait_panel_read(block.lane);
+      StoreSm90<layout, U>::wait_panel_read(block.lane);  // of a float y
     }
     BlockSm90<layout>::leave();
   } else {

@@ -17,6 +17,7 @@ struct Sm90Layout {
   int stages;     ///< slices of k in flight in shared memory
   int cluster_m;  ///< blocks of a cluster, stacked along the batch; each loads 1/cluster_m of their tile of W
   Product product = Product::plain;
+  bool whole_panel = true;  ///< room for one tile as 16-bit values, or else for one box a warp
 
   friend constexpr bool operator==(const Sm90Layout&, const Sm90Layout&) = default;
 
@@ -44,8 +45,10 @@ struct Sm90Layout {
   MASTHEAD_HOST_DEVICE constexpr int stage_bytes() const { return x_bytes() + w_bytes(); }
   /// One tile as 16-bit values, or some boxes of floats; half of that in f16x3: room for the moments of the
   /// tile's columns.
-  MASTHEAD_HOST_DEVICE constexpr int panel_bytes() const {
-    return consumer_warps() * WarpPanel::bytes(tile.n) / (product == Product::f16x3 ? 2 : 1);
+  MASTHEAD_HOST_DEVICE constexpr int panel_bytes() const { return consumer_warps() * warp_panel_bytes(); }
+  MASTHEAD_HOST_DEVICE constexpr int warp_panel_bytes() const {
+    return whole_panel ? WarpPanel::bytes(tile.n) / (product == Product::f16x3 ? 2 : 1)
+                       : WarpPanel::box_bytes;
   }
   /// Whether the ring has room for one staged tile and half of the raw sums of another, as training mode in
   /// one kernel asks.
