@@ -381,6 +381,8 @@ void test_policies() {
         if (!runs_wgmma) continue;
         bits.clear();
         run.template operator()<masthead::PolicyFor<product.tall>>();
+        // Batch statistics are merged over tiles of another height.
+        if (mode == Mode::training) bits.clear();
         run.template operator()<masthead::PolicyFor<product.low>>();
       }
       if constexpr (masthead::has_wgmma(precision)) {
