@@ -324,7 +324,7 @@ constexpr ShippedWgmmaPolicies shipped_wgmma_policies(Dtype dtype) {
 }
 
 /// The policies of a head whose operands are brought into a form of their own. Tiles of either height give
-/// the same bits.
+/// the same bits in eval mode; batch statistics are merged over the rows of a tile first.
 struct ShippedProductPolicies {
   PolicySpec tall;
   PolicySpec low;  ///< for a batch of up to `low_batch`
