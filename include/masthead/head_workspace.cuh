@@ -14,8 +14,8 @@ namespace masthead::inline v0 {
 struct HeadWorkspace {
   std::int64_t x = 0;           ///< x in the form the product multiplies, unless that is plain
   std::int64_t logits = 0;      ///< (batch, out_features), only when y is narrower than the accumulator
-  std::int64_t partials = 0;    ///< (batch, tiles of features), instead of logits in softmax by wgmma; in
-                                ///< training mode in their place
+  std::int64_t partials = 0;    ///< (batch, tiles of features) and what partials_bytes_sm90 puts behind them,
+                                ///< instead of logits in softmax by wgmma; in training mode in their place
   std::int64_t parts = 0;       ///< (splits, out_features) Moments, training mode only
   std::int64_t multiplier = 0;  ///< (out_features), training mode only
   std::int64_t addend = 0;      ///< (out_features), training mode only
@@ -48,7 +48,8 @@ struct HeadWorkspace {
     const std::int64_t sum_bytes = size_of(accumulator_dtype(operand));
     const auto take_bytes = [&](const std::optional<std::int64_t>& size) {
       const std::int64_t offset = w.bytes;
-      if (!size || __builtin_add_overflow(w.bytes, (*size + 255) / 256 * 256, &w.bytes)) {
+      if (!size || *size > INT64_MAX - 255 ||
+          __builtin_add_overflow(w.bytes, (*size + 255) / 256 * 256, &w.bytes)) {
         throw Error("workspace", std::to_string(batch) + " * " + std::to_string(out_features),
                     "its size in bytes must fit in 63 bits");
       }

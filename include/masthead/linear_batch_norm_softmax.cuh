@@ -189,7 +189,7 @@ class HeadLaunch {
 }  // namespace detail
 
 /// The head in eval mode (running statistics) with an explicit policy whose product takes x and the weight
-/// where they are (plain, tf32), one or two kernels.
+/// where they are (plain, tf32), one to three kernels.
 ///
 /// The workspace holds HeadWorkspace::of(...).bytes on the device: nothing when y has the accumulator's
 /// dtype. A wgmma policy asks for x and a weight that TMA can read (check_sm90). Queued on `stream`: no

@@ -255,6 +255,18 @@ TEST_SUITE("device errors") {
     f.untouched();
   }
 
+  TEST_CASE("a workspace beyond 63 bits is refused, with what comes behind the partials and rounded up") {
+    const PolicySpec policy = shipped_wgmma_policies(Dtype::bf16).wide;
+    const std::int64_t batch = (std::int64_t{1} << 60) - 1;  // 2^63 - 8 bytes of partials
+    for (const std::int64_t out_features : {128, 256}) {
+      refused(
+          [&] {
+            HeadWorkspace::of(policy, Dtype::bf16, Mode::eval, Output::softmax, batch, 1, out_features);
+          },
+          "workspace", std::to_string(batch) + " * " + std::to_string(out_features), "63 bits");
+    }
+  }
+
   TEST_CASE("a stream-ordered allocation that fails leaves y untouched") {
     if (test::small_sizes()) {
       return test::skip("a CUDA call that fails on purpose: compute-sanitizer would report it");

@@ -59,17 +59,19 @@ constexpr std::int64_t early_bytes_sm90(std::int64_t out_features) {
          out_features * static_cast<std::int64_t>(sizeof(AffineColumn));
 }
 
-/// Bytes of the row statistics of a 16-bit y, and behind them of what finalising rows early needs.
+/// Bytes of the row statistics of a 16-bit y, and behind them of what finalising rows early needs; nothing
+/// when they do not fit in 63 bits.
 constexpr std::optional<std::int64_t> partials_bytes_sm90(const PolicySpec& spec, std::int64_t batch,
                                                           std::int64_t out_features) {
   const std::int64_t parts = spec.engine == Engine::wgmma_transposed
                                  ? transposed_parts(out_features) * (transposed_part_columns / 64)
                                  : ceil_div(out_features, spec.tile.n);
-  auto bytes = checked_product(batch, parts, sizeof(RowPartial));
-  if (bytes && spec.engine == Engine::wgmma && finalises_early_sm90(batch, out_features)) {
-    *bytes += early_bytes_sm90(out_features);
-  }
-  return bytes;
+  const auto partials = checked_product(batch, parts, sizeof(RowPartial));
+  if (!partials || spec.engine != Engine::wgmma || !finalises_early_sm90(batch, out_features))
+    return partials;
+  const std::int64_t early = early_bytes_sm90(out_features);
+  if (*partials > INT64_MAX - early) return {};
+  return *partials + early;
 }
 
 /// Parts that the moments of the columns of `batch` rows come in.
@@ -114,7 +116,8 @@ class LinearSoftmaxSm90 {
   }
 
   /// softmax in a 16-bit `y`: in one kernel that stores y once, where all tiles fit on the device at the same
-  /// time, else in two. The choice does not change a bit. `partials` holds partials_bytes_sm90(...) bytes.
+  /// time, else in two, or three where rows are finalised early. The choice does not change a bit. `partials`
+  /// holds partials_bytes_sm90(...) bytes.
   template <class U>
   void softmax(const Matrix<U>& y, RowPartial* partials) const {
     constexpr auto resident = &linear_softmax_cooperative_sm90_kernel<Policy, U>;
@@ -153,9 +156,9 @@ class LinearSoftmaxSm90 {
     return {grid_, std::min(resident_clusters<kernel>("linear_softmax_early_sm90"), grid_.size())};
   }
 
-  /// softmax in a 16-bit `y` that is a tensor map, in two kernels of which the first finalises the `early`
-  /// rows, the ones that `schedule` completes early: their second pass over memory takes no time of its own.
-  /// That needs a kernel ahead, and early_bytes_sm90(...) behind the partials.
+  /// softmax in a 16-bit `y` that is a tensor map, in three kernels. The second finalises the `early` rows,
+  /// the ones that `schedule` completes early: their second pass over memory takes no time of its own. That
+  /// needs the first, and early_bytes_sm90(...) behind the partials.
   template <class U>
   void softmax_early(const Matrix<U>& y, RowPartial* partials, const PersistentSchedule& schedule,
                      const EarlySections& early) const {
