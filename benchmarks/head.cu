@@ -42,7 +42,12 @@ using namespace benchmark;
 
 /// How far rounding of the operands may move a log-probability of this program's data: a sanity check.
 double operand_error(std::string_view precision) {
-  return precision == "tf32" ? 0.02 : precision == "fp8" ? 2 : 0;
+  return precision == "tf32" || precision == "fp16_scaled" ? 0.02 : precision == "fp8" ? 2 : 0;
+}
+
+/// The precision of the bare GEMM that has as many significant bits.
+std::string baseline_of(const std::string& precision) {
+  return precision == "fp16_scaled" ? "tf32" : precision;
 }
 
 /// What --problem, --precision and --mode, or a suite, ask for.
@@ -100,7 +105,7 @@ class HeadBenchmark {
       add_baseline("cublaslt_gemm", "fp8_fast");
       add_baseline("cublaslt_gemm_promoted", "fp8");
     } else {
-      add_baseline("cublaslt_gemm", precision_);
+      add_baseline("cublaslt_gemm", baseline_of(precision_));
     }
 
     Sampling sampling = options.sampling;
@@ -132,7 +137,7 @@ class HeadBenchmark {
   /// By the bytes of the leanest system.
   static int sets(const GemmShape& shape, const std::string& precision) {
     const auto [batch, in_features, out_features] = shape;
-    const std::int64_t operand_bytes = precision == "fp8" ? 1 : sizeof(T);
+    const std::int64_t operand_bytes = precision == "fp8" ? 1 : precision == "fp16_scaled" ? 2 : sizeof(T);
     return rotation_sets((batch + out_features) * in_features * operand_bytes +
                          batch * out_features * static_cast<std::int64_t>(sizeof(T)));
   }
@@ -195,7 +200,7 @@ int main(int argc, char** argv) {
           ->capture_default_str();
   auto* const precision_option =
       app.add_option("--precision", precisions, "repeatable")
-          ->check(CLI::IsMember({"fp64", "fp32_ieee", "fp32", "tf32", "bf16", "fp16", "fp8"}))
+          ->check(CLI::IsMember({"fp64", "fp32_ieee", "fp32", "tf32", "fp16_scaled", "bf16", "fp16", "fp8"}))
           ->capture_default_str();
   auto* const mode_option = app.add_option("--mode", mode)
                                 ->check(CLI::IsMember({"eval", "training", "both"}))

@@ -11,7 +11,7 @@ struct Precisions {};
 /// All the library has. `head` times a precision that is not here by its baseline alone.
 using HeadPrecisions =
     Precisions<masthead::Precision::fp64, masthead::Precision::fp32_ieee, masthead::Precision::fp32,
-               masthead::Precision::tf32, masthead::Precision::bf16, masthead::Precision::fp16,
-               masthead::Precision::fp8>;
+               masthead::Precision::tf32, masthead::Precision::fp16_scaled, masthead::Precision::bf16,
+               masthead::Precision::fp16, masthead::Precision::fp8>;
 
 }  // namespace benchmark

@@ -36,12 +36,16 @@ inline constexpr std::array<SuiteCase, 12> hopper_suite{{
     {"128x1024x512", "tf32", eval, {1.30, 1.00}},
 }};
 
-/// Precisions made of another type's products: fp32 beside SGEMM, fp8 beside fp8 with one scale a tensor.
-inline constexpr std::array<SuiteCase, 5> precisions_suite{{
+/// Precisions made of another type's products: fp32 beside SGEMM, fp16_scaled beside tf32, fp8 beside fp8
+/// with one scale a tensor.
+inline constexpr std::array<SuiteCase, 8> precisions_suite{{
     {"1024x8192x8192", "fp32", eval, {0.225, 0.19}},
     {"1024x8192x8192", "fp32", training, {0.235, 0.20}},
+    {"1024x8192x8192", "fp16_scaled", eval, {1.07, 0.98}},
+    {"1024x8192x8192", "fp16_scaled", training, {1.12, 1.03}},
     {"1024x8192x8192", "fp8", eval, {1.20, 1.05}},
     {"1024x4096x128256", "fp32", eval, {0.25, 0.20}},
+    {"1024x4096x128256", "fp16_scaled", eval, {1.18, 1.10}},
     {"1024x4096x128256", "fp8", eval, {1.25, 1.10}},
 }};
 

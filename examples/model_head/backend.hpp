@@ -64,6 +64,8 @@ std::unique_ptr<Backend> make_backend(const Problem& problem, const Plan& plan) 
       return std::make_unique<B<Precision::fp32>>(problem, plan);
     case Precision::tf32:
       return std::make_unique<B<Precision::tf32>>(problem, plan);
+    case Precision::fp16_scaled:
+      return std::make_unique<B<Precision::fp16_scaled>>(problem, plan);
     case Precision::bf16:
       return std::make_unique<B<Precision::bf16>>(problem, plan);
     case Precision::fp16:

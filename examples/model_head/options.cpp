@@ -19,8 +19,9 @@ using masthead::Mode;
 using masthead::Output;
 using masthead::Precision;
 
-constexpr std::array precisions = {Precision::fp64, Precision::fp32_ieee, Precision::fp32,
-                                   Precision::tf32, Precision::bf16,      Precision::fp16};
+constexpr std::array precisions = {Precision::fp64, Precision::fp32_ieee,   Precision::fp32,
+                                   Precision::tf32, Precision::fp16_scaled, Precision::bf16,
+                                   Precision::fp16};
 constexpr std::array modes = {Mode::eval, Mode::training};
 constexpr std::array outputs = {Output::softmax, Output::log_softmax};
 

@@ -144,7 +144,8 @@ double max_log_difference(const std::vector<double>& written, masthead::Output o
 double log_tolerance(const Reference& reference, masthead::Precision precision, const Shape& shape) {
   const double unit = precision == masthead::Precision::fp64 ? 0x1p-53 : 0x1p-24;
   const auto in_features = static_cast<double>(shape.in_features);
-  const bool sixteen_bit = masthead::size_of(masthead::operand_dtype(precision)) == 2;
+  const bool sixteen_bit = masthead::size_of(masthead::operand_dtype(precision)) == 2 ||
+                           precision == masthead::Precision::fp16_scaled;
   const double truncated = sixteen_bit                              ? in_features / 8
                            : precision == masthead::Precision::tf32 ? in_features / 4
                                                                     : 0.0;

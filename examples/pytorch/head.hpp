@@ -52,8 +52,8 @@ class AnyHead {
 
 /// A head on the current device, one function a source; `_f32` for a float y of 16-bit operands.
 using MakeHead = std::unique_ptr<AnyHead>(const HeadParameters& parameters, cudaStream_t stream);
-MakeHead make_head_fp64, make_head_fp32, make_head_tf32, make_head_bf16, make_head_bf16_f32, make_head_fp16,
-    make_head_fp16_f32;
+MakeHead make_head_fp64, make_head_fp32, make_head_tf32, make_head_fp16_scaled, make_head_bf16,
+    make_head_bf16_f32, make_head_fp16, make_head_fp16_f32;
 
 inline std::unique_ptr<AnyHead> make_head(masthead::Precision precision, masthead::Dtype y,
                                           const HeadParameters& parameters, cudaStream_t stream) {
@@ -63,6 +63,8 @@ inline std::unique_ptr<AnyHead> make_head(masthead::Precision precision, masthea
       return make_head_fp64(parameters, stream);
     case masthead::Precision::tf32:
       return make_head_tf32(parameters, stream);
+    case masthead::Precision::fp16_scaled:
+      return make_head_fp16_scaled(parameters, stream);
     case masthead::Precision::bf16:
       return y_is_float ? make_head_bf16_f32(parameters, stream) : make_head_bf16(parameters, stream);
     case masthead::Precision::fp16:

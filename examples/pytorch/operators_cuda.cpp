@@ -14,10 +14,13 @@ namespace {
 
 namespace mh = masthead;
 
-/// The one place that says which precision computes a dtype. Asked when an operator runs, also by compiled
+// Up to here tf32 has kernels of its own, whose time is that of reading the weight or of a launch.
+constexpr std::int64_t most_rows_in_place = 256, most_features_in_place = 1024;
+
+/// The one place that says which precision computes a head. Asked when an operator runs, also by compiled
 /// code.
-mh::Precision precision_of(mh::Dtype dtype) {
-  switch (dtype) {
+mh::Precision precision_of(const HeadTensors& t, mh::Mode mode) {
+  switch (dtype_of(t.x)) {
     case mh::Dtype::f64:
       return mh::Precision::fp64;
     case mh::Dtype::f16:
@@ -29,7 +32,12 @@ mh::Precision precision_of(mh::Dtype dtype) {
       const bool allows_tf32 =
           at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) ==
           at::Float32Precision::TF32;
-      return allows_tf32 ? mh::Precision::tf32 : mh::Precision::fp32;
+      if (!allows_tf32) return mh::Precision::fp32;
+      // The significant bits of tf32 at twice its rate, from a copy of the weight: worth it where the
+      // products are what takes the time, and where the weight stays.
+      const bool by_products = mode == mh::Mode::eval && t.x.size(0) > most_rows_in_place &&
+                               t.weight.size(0) > most_features_in_place;
+      return by_products ? mh::Precision::fp16_scaled : mh::Precision::tf32;
   }
 }
 
@@ -78,11 +86,11 @@ void check(const HeadTensors& t) {
   check_vector("scale", t.scale, t.x);
 }
 
-/// Whether the library computes this, and as fast as PyTorch: tf32 and 16-bit operands need tensor cores.
-bool is_for_library(const HeadTensors& t, at::ScalarType y) {
+/// Whether the library computes this, and as fast as PyTorch: all but fp64 and fp32 need tensor cores.
+bool is_for_library(const HeadTensors& t, mh::Mode mode, at::ScalarType y) {
   const at::ScalarType x = t.x.scalar_type();
   if (!is_float(x) || !is_output_of(x, y) || t.weight.numel() == 0) return false;
-  const mh::Precision precision = precision_of(dtype_of(t.x));
+  const mh::Precision precision = precision_of(t, mode);
   if (precision == mh::Precision::fp64 || precision == mh::Precision::fp32) return true;
   int major = 0;
   C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, t.x.get_device()));
@@ -99,7 +107,7 @@ template <class Run>
 Tensor with_head(const HeadTensors& t, mh::Mode mode, at::ScalarType dtype, const Run& run) {
   const Tensor y = empty({t.x.size(0), t.weight.size(0)}, dtype, t.x);
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(t.x.get_device());
-  const mh::Precision precision = precision_of(dtype_of(t.x));
+  const mh::Precision precision = precision_of(t, mode);
   const HeadParameters parameters{
       input_matrix(t.weight),       const_vector(t.bias),        const_vector(t.gamma), const_vector(t.beta),
       const_vector(t.running_mean), const_vector(t.running_var), const_vector(t.scale), t.epsilon};
@@ -123,7 +131,7 @@ Tensor head_cuda(const Tensor& x, const Tensor& weight, const OptionalTensor& bi
   check(t);
   const at::ScalarType y = output_dtype(x, scale, dtype);
   const c10::cuda::CUDAGuard guard(x.device());
-  if (!is_for_library(t, y)) return composite(t, dtype);
+  if (!is_for_library(t, mh::Mode::eval, y)) return composite(t, dtype);
   if (x.size(0) == 0) return empty({0, weight.size(0)}, y, x);
   return with_head(t, mh::Mode::eval, y,
                    [](const AnyHead& head, auto&&... arguments) { head.forward(arguments...); });
@@ -139,7 +147,8 @@ Tensor head_training_cuda(const Tensor& x, const Tensor& weight, const OptionalT
   check_batch(t);
   const at::ScalarType y = output_dtype(x, scale, dtype);
   const c10::cuda::CUDAGuard guard(x.device());
-  if (!is_for_library(t, y)) return composite_training(t, batches_tracked, momentum, dtype);
+  if (!is_for_library(t, mh::Mode::training, y))
+    return composite_training(t, batches_tracked, momentum, dtype);
   mh::RunningStatistics running{mutable_vector(running_mean), mutable_vector(running_var), nullptr, momentum};
   if (batches_tracked) {
     TORCH_CHECK(batches_tracked->device() == x.device() && batches_tracked->scalar_type() == at::kLong &&

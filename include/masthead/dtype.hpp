@@ -22,6 +22,8 @@ enum class Precision : std::uint8_t {
          ///< tensor cores of sm_90; `fp32_ieee` elsewhere
   tf32,  ///< float operands rounded to the nearest tf32 (11 significant bits), fp32 accumulation on the
          ///< tensor cores of sm_90; `fp32_ieee` elsewhere
+  fp16_scaled,  ///< float operands scaled by a power of two a row and rounded to fp16: the significant bits
+                ///< of tf32 at twice its rate on the tensor cores of sm_90; `fp32_ieee` elsewhere
   bf16,  ///< bfloat16 operands, fp32 accumulation
   fp16,  ///< IEEE half operands, fp32 accumulation
   fp8,   ///< bfloat16 operands quantised to e4m3 with a power of two a row, fp32 sums; sm_90 only
@@ -31,6 +33,7 @@ enum class Precision : std::uint8_t {
 enum class Product : std::uint8_t {
   plain,  ///< they are multiplied as they are
   tf32,   ///< each is rounded to the nearest tf32 on its way to shared memory
+  f16,    ///< each is scaled by a power of two a row and rounded to fp16
   f16x3,  ///< each is scaled by a power of two a row and split into two fp16 parts: hi hi + hi lo + lo hi
   e4m3,   ///< each is scaled by a power of two a row and rounded to e4m3
 };
@@ -62,12 +65,13 @@ constexpr std::string_view name(Dtype dtype) {
 }
 
 constexpr std::string_view name(Precision precision) {
-  constexpr std::string_view names[] = {"fp64", "fp32_ieee", "fp32", "tf32", "bf16", "fp16", "fp8"};
+  constexpr std::string_view names[] = {"fp64",        "fp32_ieee", "fp32", "tf32",
+                                        "fp16_scaled", "bf16",      "fp16", "fp8"};
   return names[static_cast<int>(precision)];
 }
 
 constexpr std::string_view name(Product product) {
-  constexpr std::string_view names[] = {"plain", "tf32", "f16x3", "e4m3"};
+  constexpr std::string_view names[] = {"plain", "tf32", "f16", "f16x3", "e4m3"};
   return names[static_cast<int>(product)];
 }
 
@@ -91,17 +95,32 @@ constexpr Dtype operand_dtype(Precision precision) {
 
 /// How the fastest engine of a precision multiplies.
 constexpr Product product_of(Precision precision) {
-  return precision == Precision::fp32   ? Product::f16x3
-         : precision == Precision::tf32 ? Product::tf32
-         : precision == Precision::fp8  ? Product::e4m3
-                                        : Product::plain;
+  return precision == Precision::fp32          ? Product::f16x3
+         : precision == Precision::tf32        ? Product::tf32
+         : precision == Precision::fp16_scaled ? Product::f16
+         : precision == Precision::fp8         ? Product::e4m3
+                                               : Product::plain;
 }
 
 /// Whether a product works on operands in a form of their own: the weight is brought into it once, x by every
 /// call.
 MASTHEAD_HOST_DEVICE constexpr bool is_prepared(Product product) {
+  return product == Product::f16 || product == Product::f16x3 || product == Product::e4m3;
+}
+
+/// Whether the tensor core's sums are promoted: taken over chunks of k, which ordinary additions sum.
+MASTHEAD_HOST_DEVICE constexpr bool is_promoted(Product product) {
   return product == Product::f16x3 || product == Product::e4m3;
 }
+
+/// Whether prepared operands are fp16 numbers, which have the range of any float's row in a PowerPair
+/// (numeric/split.hpp); e4m3 has a float.
+MASTHEAD_HOST_DEVICE constexpr bool has_f16_parts(Product product) {
+  return product == Product::f16 || product == Product::f16x3;
+}
+
+/// Matrices an operand consists of.
+MASTHEAD_HOST_DEVICE constexpr int parts_of(Product product) { return product == Product::f16x3 ? 2 : 1; }
 
 /// The dtype sums are kept in: double for double operands, float for all others.
 constexpr Dtype accumulator_dtype(Dtype dtype) { return dtype == Dtype::f64 ? Dtype::f64 : Dtype::f32; }

@@ -15,9 +15,9 @@ namespace masthead::inline v0 {
 /// x is (batch, in_features) of `Element`, y (batch, out_features) of `Element` or of its accumulator type,
 /// both on the device, rows contiguous, any row stride and alignment. A Head keeps views, not copies: the
 /// parameters' memory must outlive it, and changes to it are seen by the next forward pass, also by one
-/// replayed from a graph. With one exception: `fp32` and `fp8` on sm_90 multiply a prepared copy of the
-/// weight, which the Head makes and owns (as many bytes as the weight of fp32, half as many in fp8); after
-/// the weight's elements have changed, `update` makes it anew.
+/// replayed from a graph. With one exception: `fp32`, `fp16_scaled` and `fp8` on sm_90 multiply a prepared
+/// copy of the weight, which the Head makes and owns (as many bytes as the weight for fp32, half as many for
+/// fp16_scaled and fp8); after the weight's elements have changed, `update` makes it anew.
 ///
 /// `fp32` is as accurate as float FMA chains, or better, as long as the products that matter do not come from
 /// elements far below the largest of their row: an element is represented to 2^-23 of itself down to 2^-15 of
@@ -29,6 +29,11 @@ namespace masthead::inline v0 {
 /// `tf32` rounds x and the weight to the nearest tf32, 11 significant bits, where it reads them; finite
 /// magnitudes of 2^128 - 2^116 and more become infinite. It is fp32_ieee where fp32 is, and where TMA cannot
 /// read x or the weight.
+///
+/// `fp16_scaled` has the significant bits of tf32 at twice its rate. An element keeps 11 of them down to
+/// 2^-28 of its row's largest magnitude, and is represented to 2^-38 of that magnitude below: |error of x w|
+/// <= Σ_k |x_k w_k| 2^-10 + 2^-37 K max|x| max|w|, beside that of summing. Any finite input is in range. It
+/// is fp32_ieee where fp32 is.
 ///
 /// `fp8` is refused where the Head is not compiled for sm_90a or does not run on it. It keeps the 4
 /// significant bits of e4m3 for elements down to 2^-14 of their row's largest; infinities in its operands
@@ -45,8 +50,8 @@ class Head {
  public:
   using Element = DeviceElement<operand_dtype(precision)>;
 
-  /// Checks the parameters, and queues on `stream` the preparation that fp32 and fp8 need: that `stream` must
-  /// exist as long as the Head, which gives its memory back there, and must not be capturing.
+  /// Checks the parameters, and queues on `stream` the preparation that fp32, fp16_scaled and fp8 need: that
+  /// `stream` must exist as long as the Head, which gives its memory back there, and must not be capturing.
   Head(const Parameters<Element>& parameters, cudaStream_t stream) : parameters_(parameters) {
     const Device device = Device::current(stream);
     require(check(parameters, Mode::training));
@@ -65,10 +70,10 @@ class Head {
     }
   }
 
-  /// Brings the weight into the form the engine multiplies, on `stream`, after its elements changed: `fp32`
-  /// and `fp8` read the weight in the constructor and here alone. The other precisions read it in every pass,
-  /// and this does nothing. Capturable; passes queued on other streams must be ordered before and after it by
-  /// the caller.
+  /// Brings the weight into the form the engine multiplies, on `stream`, after its elements changed: `fp32`,
+  /// `fp16_scaled` and `fp8` read the weight in the constructor and here alone. The other precisions read it
+  /// in every pass, and this does nothing. Capturable; passes queued on other streams must be ordered before
+  /// and after it by the caller.
   void update([[maybe_unused]] cudaStream_t stream) {
     if constexpr (is_prepared(product)) {
       if (wgmma_) prepared_.template update<product>(parameters_.weight, stream);

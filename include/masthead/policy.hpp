@@ -127,8 +127,7 @@ constexpr bool product_takes_dtype(const PolicySpec& p) {
   if (p.product == Product::plain) return p.dtype != Dtype::e4m3;
   if (p.product == Product::tf32) return p.dtype == Dtype::f32 && p.engine != Engine::simt;
   if (p.engine != Engine::wgmma) return false;
-  return p.product == Product::f16x3 ? p.dtype == Dtype::f32
-                                     : p.dtype == Dtype::bf16 || p.dtype == Dtype::e4m3;
+  return has_f16_parts(p.product) ? p.dtype == Dtype::f32 : p.dtype == Dtype::bf16 || p.dtype == Dtype::e4m3;
 }
 constexpr bool tile_is_one_or_two_warpgroups(const PolicySpec& p) {
   return p.engine != Engine::wgmma || p.tile.m == 64 || p.tile.m == 128;
@@ -211,11 +210,11 @@ struct Policy {
   static_assert(constraint::blocks_stand_alone(spec), "masthead::Policy: cluster_m must be 1 without wgmma");
   static_assert(
       constraint::product_takes_dtype(spec),
-      "masthead::Policy: Product::f16x3 multiplies f32 and Product::e4m3 bf16 or e4m3, both with "
+      "masthead::Policy: Product::f16 and f16x3 multiply f32 and Product::e4m3 bf16 or e4m3, all with "
       "wgmma; Product::tf32 multiplies f32 with wgmma or wgmma_transposed; Product::plain multiplies "
       "every dtype but e4m3");
   static_assert(constraint::dtype_has_wgmma(spec),
-                "masthead::Policy: wgmma multiplies bf16 and f16, and f32 as Product::tf32 or f16x3");
+                "masthead::Policy: wgmma multiplies bf16 and f16, and f32 as Product::tf32, f16 or f16x3");
   static_assert(
       constraint::chunks_fit_registers(spec),
       "masthead::Policy: tile.n must be 128 with Product::f16x3, whose sums and two chunks share the "
@@ -331,8 +330,12 @@ struct ShippedProductPolicies {
   static constexpr std::int64_t low_batch = 64;
 };
 
-/// `product` is f16x3 (of f32) or e4m3 (of bf16, or of e4m3 itself).
+/// `product` is f16 or f16x3 (of f32) or e4m3 (of bf16, or of e4m3 itself).
 constexpr ShippedProductPolicies shipped_product_policies(Product product, Dtype dtype) {
+  if (product == Product::f16) {
+    return {{dtype, {.m = 128, .n = 256, .k = 64}, 384, 3, Engine::wgmma, 2, product},
+            {dtype, {.m = 64, .n = 128, .k = 64}, 256, 6, Engine::wgmma, 1, product}};
+  }
   if (product == Product::f16x3) {
     return {{dtype, {.m = 128, .n = 128, .k = 64}, 384, 3, Engine::wgmma, 2, product},
             {dtype, {.m = 64, .n = 128, .k = 64}, 256, 4, Engine::wgmma, 1, product}};

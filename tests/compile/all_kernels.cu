@@ -49,6 +49,11 @@ template void Head<Precision::tf32>::forward(const Matrix<const float>&, const M
 template void Head<Precision::tf32>::forward_training(const Matrix<const float>&, const Matrix<float>&,
                                                       const RunningStatistics&, const Workspace&,
                                                       cudaStream_t, Output) const;
+template void Head<Precision::fp16_scaled>::forward(const Matrix<const float>&, const Matrix<float>&,
+                                                    const Workspace&, cudaStream_t, Output) const;
+template void Head<Precision::fp16_scaled>::forward_training(const Matrix<const float>&, const Matrix<float>&,
+                                                             const RunningStatistics&, const Workspace&,
+                                                             cudaStream_t, Output) const;
 template void Head<Precision::fp16>::forward(const Matrix<const __half>&, const Matrix<__half>&,
                                              const Workspace&, cudaStream_t, Output) const;
 template void Head<Precision::fp16>::forward_training(const Matrix<const __half>&, const Matrix<__half>&,

@@ -1,4 +1,4 @@
-// expect: masthead::Policy: Product::f16x3 multiplies f32 and Product::e4m3 bf16 or e4m3, both with wgmma;
+// expect: masthead::Policy: Product::f16 and f16x3 multiply f32 and Product::e4m3 bf16 or e4m3, all with wgmma;
 //   Product::tf32 multiplies f32 with wgmma or wgmma_transposed; Product::plain multiplies every dtype but
 //   e4m3
 #include "masthead/policy.hpp"

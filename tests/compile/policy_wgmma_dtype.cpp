@@ -1,4 +1,4 @@
-// expect: masthead::Policy: wgmma multiplies bf16 and f16, and f32 as Product::tf32 or f16x3
+// expect: masthead::Policy: wgmma multiplies bf16 and f16, and f32 as Product::tf32, f16 or f16x3
 #include "masthead/policy.hpp"
 
 using namespace masthead;

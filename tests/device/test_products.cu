@@ -101,14 +101,14 @@ void check_prepared(std::int64_t columns, std::int64_t pad, std::int64_t shift, 
       largest = std::max(largest, finite_magnitude(static_cast<float>(values[test::at(r, columns, k)])));
     }
     const int exponent = row_exponent(product, largest);
-    if constexpr (product == Product::f16x3) {
+    if constexpr (has_f16_parts(product)) {
       const auto scale = value_at<PowerPair>(bytes, layout.scale_offset() + r * 8);
       wrong += scale.first != PowerPair::of(exponent).first || scale.second != PowerPair::of(exponent).second;
     } else {
       wrong += value_at<float>(bytes, layout.scale_offset() + r * 4) != std::ldexp(1.0f, exponent);
     }
     const std::int64_t row = r * layout.row_bytes();
-    for (std::int64_t k = 0; k < layout.part_bytes() / (product == Product::f16x3 ? 2 : 1); ++k) {
+    for (std::int64_t k = 0; k < layout.part_bytes() / layout.element_bytes(); ++k) {
       const float value = k < columns ? static_cast<float>(values[test::at(r, columns, k)]) : 0.0f;
       const float scaled = PowerPair::of(-exponent).times(value);
       if constexpr (product == Product::f16x3) {
@@ -117,6 +117,10 @@ void check_prepared(std::int64_t columns, std::int64_t pad, std::int64_t shift, 
                    lo = value_at<std::uint16_t>(bytes, row + layout.part_bytes() + 2 * k);
         const bool same_hi = std::isnan(value) ? (hi & 0x7fff) > 0x7c00 : hi == pair.hi;
         wrong += !same_hi || lo != pair.lo;
+      } else if constexpr (product == Product::f16) {
+        const auto bits = value_at<std::uint16_t>(bytes, row + 2 * k);
+        wrong +=
+            std::isnan(value) ? (bits & 0x7fff) <= 0x7c00 : bits != half_bits(kept_from_zero(value, scaled));
       } else {
         const auto code = value_at<std::uint8_t>(bytes, row + k);
         wrong += (code & 0x7f) == 0x7f ? (e4m3_bits(scaled) & 0x7f) != 0x7f : code != e4m3_bits(scaled);
@@ -209,6 +213,7 @@ TEST_SUITE("device products") {
       for (const std::int64_t pad : {0, 3, 8}) {
         check_prepared<Product::f16x3, float>(columns, pad, pad == 3, false);
         check_prepared<Product::f16x3, float>(columns, pad, pad == 3, true);
+        check_prepared<Product::f16, float>(columns, pad, pad == 3, false);
         check_prepared<Product::e4m3, __nv_bfloat16>(columns, pad, pad == 3, false);
       }
     }

@@ -123,7 +123,7 @@ TEST_SUITE("host executor") {
 TEST_SUITE("host head") {
   TEST_CASE_TEMPLATE("every precision, mode, output and scale, at sizes around the edges of blocks", P,
                      Of<Precision::fp64>, Of<Precision::fp32>, Of<Precision::fp32_ieee>, Of<Precision::tf32>,
-                     Of<Precision::fp16>, Of<Precision::bf16>) {
+                     Of<Precision::fp16_scaled>, Of<Precision::fp16>, Of<Precision::bf16>) {
     constexpr Precision precision = P::value;
     using T = typename host::Head<precision>::Element;
     using A = Accumulator<T>;

@@ -195,6 +195,9 @@ TEST_SUITE("host policy") {
     CHECK(name(Precision::fp8) == "fp8");
     CHECK(name(Dtype::e4m3) == "e4m3");
     CHECK(name(Product::f16x3) == "f16x3");
+    CHECK(to_string(shipped_product_policies(Product::f16, Dtype::f32).tall) ==
+          "wgmma_f32_128x256x64_t384_s3_c2_f16");
+    CHECK(name(Precision::fp16_scaled) == "fp16_scaled");
     CHECK(name(Product::e4m3) == "e4m3");
     CHECK(name(Dtype::f16) == "f16");
     CHECK(name(Output::log_softmax) == "log_softmax");
@@ -325,10 +328,11 @@ TEST_SUITE("host policy") {
     CHECK(operand_dtype(Precision::fp8) == Dtype::bf16);
     CHECK(product_of(Precision::fp8) == Product::e4m3);
     CHECK(product_of(Precision::fp32) == Product::f16x3);
+    CHECK(product_of(Precision::fp16_scaled) == Product::f16);
     CHECK(product_of(Precision::fp32_ieee) == Product::plain);
     CHECK(product_of(Precision::tf32) == Product::tf32);
     for (const Product product : {Product::plain, Product::tf32}) CHECK_FALSE(is_prepared(product));
-    for (const Product product : {Product::f16x3, Product::e4m3}) CHECK(is_prepared(product));
+    for (const Product product : {Product::f16, Product::f16x3, Product::e4m3}) CHECK(is_prepared(product));
     CHECK(accumulator_dtype(Dtype::bf16) == Dtype::f32);
     CHECK(accumulator_dtype(Dtype::f64) == Dtype::f64);
     static_assert(std::is_same_v<HostElement<Dtype::bf16>, BFloat16>);

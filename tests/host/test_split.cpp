@@ -53,6 +53,7 @@ TEST_SUITE("host split") {
         if (largest == 0 || std::isinf(largest)) continue;
         CAPTURE(largest);
         const int half = row_exponent(Product::f16x3, float_bits(largest));
+        CHECK(row_exponent(Product::f16, float_bits(largest)) == half - 1);
         const int quarter = row_exponent(Product::e4m3, float_bits(largest));
         const float as_half = PowerPair::of(-half).times(largest);
         CHECK((as_half >= 0x1p13f && as_half < 0x1p14f));
@@ -67,6 +68,7 @@ TEST_SUITE("host split") {
       }
     }
     CHECK(row_exponent(Product::f16x3, 0) == 0);
+    CHECK(row_exponent(Product::f16, 0) == 0);
     CHECK(row_exponent(Product::e4m3, 0) == 0);
     CHECK(finite_magnitude(-2.5f) == float_bits(2.5f));
     CHECK(finite_magnitude(-infinity) == 0);
@@ -106,15 +108,41 @@ TEST_SUITE("host split") {
     CHECK(value_of(split(std::ldexp(FLT_MAX, -114))) == std::ldexp(double{FLT_MAX}, -114));
   }
 
+  TEST_CASE("f16: eleven significant bits down to 2^-28 of a row's largest, and nothing but 0 becomes 0") {
+    test::Random random(11);
+    const std::vector<double> mantissas = random.normals(2000);
+    for (const int exponent : {-149, -126, -3, 0, 90, 125}) {
+      CAPTURE(exponent);
+      const float largest = std::ldexp(1.5f, exponent);
+      const int of_row = row_exponent(Product::f16, float_bits(largest));
+      const double rows_largest = largest;
+      std::int64_t wrong = 0;
+      for (std::size_t i = 0; i < mantissas.size(); ++i) {
+        const auto value = static_cast<float>(
+            std::ldexp(std::remainder(mantissas[i], 1.5), exponent - static_cast<int>(i % 50)));
+        const float scaled = PowerPair::of(-of_row).times(value);
+        const double kept = std::ldexp(double{half_value(half_bits(kept_from_zero(value, scaled)))}, of_row);
+        const double error = std::abs(kept - value), magnitude = std::abs(double{value});
+        wrong += error > std::max(magnitude * 0x1p-11, rows_largest * 0x1p-38);
+        wrong += (kept == 0) != (value == 0) || std::signbit(kept) != std::signbit(value);
+      }
+      CHECK(wrong == 0);
+      CHECK(kept_from_zero(largest, PowerPair::of(-of_row).times(largest)) == std::ldexp(largest, -of_row));
+    }
+    CHECK(kept_from_zero(0.0f, 0.0f) == 0);
+    CHECK(kept_from_zero(-0x1p-140f, -0.0f) == -0x1p-24f);
+    CHECK(kept_from_zero(-infinity, -infinity) == -infinity);
+    CHECK(std::isnan(kept_from_zero(std::nanf(""), std::nanf(""))));
+  }
+
   TEST_CASE(
       "a prepared operand's rows, scales and flag do not overlap, and sizes that do not fit are nothing") {
-    for (const Product product : {Product::f16x3, Product::e4m3}) {
+    for (const Product product : {Product::f16, Product::f16x3, Product::e4m3}) {
       for (const std::int64_t columns : {1, 7, 8, 100, 8192}) {
         const PreparedLayout layout{product, 13, columns};
-        const std::int64_t element = product == Product::f16x3 ? 2 : 1;
         CHECK(layout.part_bytes() % 16 == 0);
-        CHECK(layout.part_bytes() >= columns * element);
-        CHECK(layout.part_bytes() < columns * element + 16);
+        CHECK(layout.part_bytes() >= columns * layout.element_bytes());
+        CHECK(layout.part_bytes() < columns * layout.element_bytes() + 16);
         CHECK(layout.row_bytes() == layout.parts() * layout.part_bytes());
         CHECK(layout.scale_offset() >= 13 * layout.row_bytes());
         CHECK(layout.flag_offset() >= layout.scale_offset() + 13 * scale_bytes(product));

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <optional>
 #include <ostream>
+#include <span>
 #include <sstream>
 #include <string>
 #include <type_traits>
@@ -79,14 +80,25 @@ inline HeadProblem problem_of(const HeadCase& c, masthead::Dtype operands) {
   return p;
 }
 
+/// Rows of `columns` elements as the Hopper engine multiplies them.
+template <Precision precision>
+std::vector<double> multiplied(std::vector<double> values, std::int64_t columns) {
+  if (precision == Precision::tf32) {
+    for (double& v : values) v = rounded_to_tf32(v);
+  } else if (precision == Precision::fp16_scaled) {
+    for (std::size_t row = 0; row < values.size(); row += at(columns)) {
+      round_to_scaled_f16(std::span(values).subspan(row, at(columns)));
+    }
+  }
+  return values;
+}
+
 /// The same with operands that every engine of `precision` multiplies as they are.
 template <Precision precision>
 HeadProblem problem_of(const HeadCase& c) {
   HeadProblem p = problem_of(c, masthead::operand_dtype(precision));
-  if (precision == Precision::tf32) {
-    for (double& x : p.x) x = rounded_to_tf32(x);
-    for (double& w : p.weight) w = rounded_to_tf32(w);
-  }
+  p.x = multiplied<precision>(p.x, p.in_features);
+  p.weight = multiplied<precision>(p.weight, p.in_features);
   return p;
 }
 

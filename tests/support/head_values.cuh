@@ -302,9 +302,7 @@ void test_distant_features() {
   const double mean = masthead::dtype_of<T> == Dtype::bf16 ? 20 : 500;
   for (double& x : p.x) x = mean + 0.5 * x;
   p.x = rounded(p.x, masthead::dtype_of<T>);
-  if (precision == Precision::tf32) {
-    for (double& x : p.x) x = rounded_to_tf32(x);
-  }
+  p.x = multiplied<precision>(p.x, p.in_features);
   p.weight.assign(5, 1.0);
   const HeadReference reference = head_reference(p, true);
   DeviceProblem<T> problem(p, c);

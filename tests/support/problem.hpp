@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <ostream>
+#include <span>
 #include <vector>
 
 #include "masthead/numeric/rounding.hpp"
@@ -101,6 +102,22 @@ inline double rounded_to_tf32(double value) {
   const double unit = std::ldexp(1.0, std::max(std::ilogb(value) - 10, -136));
   const double nearest = std::nearbyint(value / unit) * unit;  // the default mode: ties to even
   return std::abs(nearest) < 0x1p128 ? nearest : std::copysign(HUGE_VAL, value);
+}
+
+/// A row scaled so that its largest magnitude lies in [2^14, 2^15), rounded to half, and scaled back; what
+/// half has no number for but 0 becomes its smallest. Finite values.
+inline void round_to_scaled_f16(std::span<double> row) {
+  double largest = 0;
+  for (const double v : row) largest = std::max(largest, std::abs(v));
+  if (largest == 0) return;
+  const int exponent = 14 - std::ilogb(largest);
+  for (double& v : row) {
+    const double magnitude = std::ldexp(std::abs(v), exponent);
+    if (magnitude == 0) continue;
+    const double unit = std::ldexp(1.0, std::max(std::ilogb(magnitude) - 10, -24));
+    const double nearest = std::nearbyint(magnitude / unit) * unit;  // the default mode: ties to even
+    v = std::copysign(std::ldexp(std::max(nearest, 0x1p-24), -exponent), v);
+  }
 }
 
 struct Shape {

@@ -5,7 +5,7 @@
 /// wgmma truncates every term it adds to 25 bits of the largest (f16, bf16) and e4m3 to fewer: over thousands
 /// of terms that is a bias. A chunk is one stage of k: 64 of f16x3, 128 of e4m3.
 
-#include "masthead/gemm/loader_promoted_sm90.cuh"
+#include "masthead/gemm/loader_prepared_sm90.cuh"
 #include "masthead/ptx/wgmma.cuh"
 
 namespace masthead::inline v0 {
@@ -21,7 +21,7 @@ namespace masthead::inline v0 {
 // without promotion the whole head takes 3 to 5 % less.
 template <Sm90Layout layout>
 struct MainloopPromotedSm90 {
-  using Loader = LoaderPromotedSm90<layout>;
+  using Loader = LoaderPreparedSm90<layout>;
   using Ring = typename Loader::Ring;
   using State = typename Ring::State;
   using Accumulators = float[layout.accumulators()];

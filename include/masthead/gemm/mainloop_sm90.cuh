@@ -8,9 +8,9 @@ namespace masthead::inline v0 {
 
 /// acc = x W^T over `k_steps` slices in ascending k. All threads of each consumer warpgroup call `multiply`;
 /// the warpgroups need not be in step.
-template <Sm90Layout layout>
+template <Sm90Layout layout, class LoaderOf = LoaderSm90<layout>>
 struct MainloopSm90 {
-  using Loader = LoaderSm90<layout>;
+  using Loader = LoaderOf;
   using Ring = typename Loader::Ring;
   using Accumulators = float[layout.accumulators()];
 
@@ -29,8 +29,8 @@ struct MainloopSm90 {
       ptx::wgmma_fence();
 #pragma unroll
       for (int i = 0; i < layout.tile.k / layout.instruction_k(); ++i) {
-        ptx::wgmma<layout.dtype>(acc, x_stage + i * wgmma_descriptor_step(32),
-                                 w_stage + i * wgmma_descriptor_step(32), step > 0 || i > 0);
+        ptx::wgmma<layout.multiplied_dtype()>(acc, x_stage + i * wgmma_descriptor_step(32),
+                                              w_stage + i * wgmma_descriptor_step(32), step > 0 || i > 0);
       }
       ptx::wgmma_commit();
       ptx::wgmma_fence_registers(acc);

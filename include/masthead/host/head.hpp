@@ -16,9 +16,9 @@ namespace masthead::inline v0::host {
 ///     head.forward(x, y, executor);
 ///
 /// x is (batch, in_features) of `Element`, y (batch, out_features) of `Element` or of its accumulator type,
-/// rows contiguous, any row stride. tf32 computes as fp32 does: its operands are not rounded. A Head keeps
-/// views, not copies: the parameters' memory must outlive it, and changes to it are seen by the next forward
-/// pass.
+/// rows contiguous, any row stride. tf32 and fp16_scaled compute as fp32 does: their operands are not
+/// rounded. A Head keeps views, not copies: the parameters' memory must outlive it, and changes to it are
+/// seen by the next forward pass.
 ///
 /// Calls return when y is written. A Head has no mutable state, so threads may share it, each call with a
 /// workspace of its own. Results are bitwise reproducible, whatever the number of threads, and a row's bits

@@ -7,8 +7,8 @@
 namespace masthead::inline v0 {
 
 /// Queues the pass over `source` that fills `target`, which is PreparedLayout{product, ...}.at(memory);
-/// elements of T: float for f16x3, bfloat16 for e4m3. `other`: the flag of the operand this one will be
-/// multiplied with, which is filled already; null for the first of the two, which raises its own.
+/// elements of T: float for f16 and f16x3, bfloat16 for e4m3. `other`: the flag of the operand this one will
+/// be multiplied with, which is filled already; null for the first of the two, which raises its own.
 template <Product product, class T>
 void prepare_operand(const Matrix<const T>& source, const PreparedMatrix& target, const int* other,
                      cudaStream_t stream) {

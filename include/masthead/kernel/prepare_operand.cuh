@@ -28,13 +28,13 @@ inline constexpr int prepare_threads = 256;
 /// one twice.
 inline constexpr int prepare_held_elements = 32;
 
-/// The elements of one vector of 16 bytes, and the product's form of them: 4 floats become 4 halves in each
-/// of two parts, 8 bfloat16 8 e4m3.
+/// The elements of one vector of 16 bytes, and the product's form of them: 4 floats become 4 halves in one
+/// part or in each of two, 8 bfloat16 8 e4m3.
 template <Product product, class T>
 struct PreparedVector {
   static constexpr int count = 16 / static_cast<int>(sizeof(T));
   static constexpr int held = prepare_held_elements / count;
-  static constexpr int target_bytes = product == Product::f16x3 ? 2 : 1;
+  static constexpr int target_bytes = has_f16_parts(product) ? 2 : 1;
 
   __device__ __forceinline__ static float element(const uint4& raw, int i) {
     const std::uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
@@ -55,6 +55,9 @@ struct PreparedVector {
       for (int i = 0; i < 4; i += 2) {
         split_two<keep_sign>(element(raw, i), element(raw, i + 1), down, packed[0][i / 2], packed[1][i / 2]);
       }
+    } else if constexpr (product == Product::f16) {
+#pragma unroll
+      for (int i = 0; i < 4; i += 2) packed[0][i / 2] = f16_two(element(raw, i), element(raw, i + 1), down);
     } else {
 #pragma unroll
       for (int i = 0; i < 8; i += 2) {
@@ -62,7 +65,7 @@ struct PreparedVector {
       }
     }
 #pragma unroll
-    for (int part = 0; part < (product == Product::f16x3 ? 2 : 1); ++part) {
+    for (int part = 0; part < parts_of(product); ++part) {
       *reinterpret_cast<uint2*>(row + part * part_stride + std::int64_t{column} * target_bytes) =
           make_uint2(packed[part][0], packed[part][1]);
     }
@@ -89,6 +92,12 @@ struct PreparedVector {
   /// What the high part leaves; of NaN and infinity the smallest number of their sign.
   __device__ __forceinline__ static float rest(float value, float high) {
     return fabsf(value) < 0x1p15f ? value - high : copysignf(0x1p-24f, value);
+  }
+
+  __device__ __forceinline__ static std::uint32_t f16_two(float first, float second, const PowerPair& down) {
+    const __half2 rounded = __floats2half2_rn(kept_from_zero(first, down.times(first)),
+                                              kept_from_zero(second, down.times(second)));
+    return *reinterpret_cast<const std::uint32_t*>(&rounded);
   }
 
   /// e4m3_bits of two values at a time. The instruction saturates; value * 0 + value makes infinity the NaN
@@ -182,7 +191,7 @@ __device__ __forceinline__ void prepare_row(const PrepareParams<T>& p) {
   }
   const int exponent = row_exponent(product, largest);
   if (thread == 0) {
-    if constexpr (product == Product::f16x3) {
+    if constexpr (has_f16_parts(product)) {
       static_cast<PowerPair*>(p.scale)[row] = PowerPair::of(exponent);
     } else {
       static_cast<float*>(p.scale)[row] = PowerPair::of(exponent).times(1.0f);

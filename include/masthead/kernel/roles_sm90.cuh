@@ -2,6 +2,7 @@
 /// What the Hopper kernels share: parameters, shared memory, and the producer warpgroup.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "masthead/gemm/mainloop_promoted_sm90.cuh"
 #include "masthead/gemm/mainloop_sm90.cuh"
@@ -34,17 +35,14 @@ __global__ void sm90a_probe_kernel() {
 }
 
 /// How a layout's product is loaded and summed.
-template <Sm90Layout layout, bool prepared = is_prepared(layout.product)>
-struct EngineSm90 {
-  using Loader = LoaderSm90<layout>;
-  using AffineLoader = AffineLoaderSm90<layout>;
-  using Mainloop = MainloopSm90<layout>;
-};
 template <Sm90Layout layout>
-struct EngineSm90<layout, true> {
-  using Loader = LoaderPromotedSm90<layout>;
-  using AffineLoader = AffineLoaderPromotedSm90<layout>;
-  using Mainloop = MainloopPromotedSm90<layout>;
+struct EngineSm90 {
+  static constexpr bool prepared = is_prepared(layout.product);
+  using Loader = std::conditional_t<prepared, LoaderPreparedSm90<layout>, LoaderSm90<layout>>;
+  using AffineLoader =
+      std::conditional_t<prepared, AffineLoaderPreparedSm90<layout>, AffineLoaderSm90<layout>>;
+  using Mainloop = std::conditional_t<is_promoted(layout.product), MainloopPromotedSm90<layout>,
+                                      MainloopSm90<layout, Loader>>;
 };
 
 template <class T, class U, class Schedule>

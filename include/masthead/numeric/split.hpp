@@ -1,5 +1,6 @@
 #pragma once
-/// Operands in fewer bits: rows scaled by a power of two, and their elements as two fp16 parts or as e4m3.
+/// Operands in fewer bits: rows scaled by a power of two, and their elements as one or two fp16 parts or as
+/// e4m3.
 ///
 /// Powers of two make scaling and its undoing exact. A row of x or of the weight has one, chosen from its
 /// largest finite magnitude.
@@ -41,12 +42,13 @@ MASTHEAD_HOST_DEVICE constexpr std::uint32_t finite_magnitude(float value) {
 
 /// The exponent e of a row whose largest finite magnitude has these bits; its elements are divided by 2^e.
 /// f16x3: the largest comes to lie in [2^13, 2^14), so that low parts of elements down to 2^-15 of it are
-/// normal fp16 numbers, while sums of 2^31 products stay below 2^60. e4m3: in (224, 448], 448 being the
-/// largest e4m3. A row of zeros has 0.
+/// normal fp16 numbers, while sums of 2^31 products stay below 2^60. f16: in [2^14, 2^15), so that elements
+/// down to 2^-28 of it are normal. e4m3: in (224, 448], 448 being the largest e4m3. A row of zeros has 0.
 MASTHEAD_HOST_DEVICE constexpr int row_exponent(Product product, std::uint32_t largest) {
   if (largest == 0) return 0;
   const int magnitude = floor_log2(largest);
   if (product == Product::f16x3) return magnitude - 13;
+  if (product == Product::f16) return magnitude - 14;
   // largest = m * 2^magnitude with 1 <= m < 2, and 448 = 1.75 * 2^8.
   const bool above = largest < 0x00800000u
                          ? static_cast<float>(largest) > 1.75f * power_of_two(magnitude + 149)
@@ -80,6 +82,15 @@ MASTHEAD_HOST_DEVICE constexpr float half_value(std::uint16_t bits) {
 #else
   return widen(Half{bits});
 #endif
+}
+
+/// `scaled`, the value divided by its row's power of two, before it is rounded to fp16: what would become 0
+/// becomes the smallest number of its sign, because infinity * 0 is NaN where the product of the values is
+/// infinite.
+MASTHEAD_HOST_DEVICE constexpr float kept_from_zero(float value, float scaled) {
+  constexpr float least = 0x1p-24f;
+  const float magnitude = scaled < 0 ? -scaled : scaled;
+  return value != 0 && magnitude < least ? (value < 0 ? -least : least) : scaled;
 }
 
 /// value = hi + lo, as bits of fp16 numbers.

@@ -9,15 +9,15 @@
 
 namespace masthead::inline v0 {
 
-/// Bytes a row's scale takes: a PowerPair for f16x3, a float for e4m3.
-MASTHEAD_HOST_DEVICE constexpr int scale_bytes(Product product) { return product == Product::f16x3 ? 8 : 4; }
+/// Bytes a row's scale takes: a PowerPair for f16 and f16x3, a float for e4m3.
+MASTHEAD_HOST_DEVICE constexpr int scale_bytes(Product product) { return has_f16_parts(product) ? 8 : 4; }
 
 /// An operand as wgmma multiplies it: row r of part p starts at data + r * row_stride + p * part_stride
-/// (bytes). f16x3 has the high and the low fp16 parts, e4m3 one part. value = (sum of the parts) * scale of
-/// the row.
+/// (bytes). f16x3 has the high and the low fp16 parts, f16 and e4m3 one part. value = (sum of the parts) *
+/// scale of the row.
 struct PreparedMatrix {
   const void* data = nullptr;     // (rows, parts, columns)
-  const void* scale = nullptr;    // (rows): PowerPair for f16x3, float for e4m3
+  const void* scale = nullptr;    // (rows): PowerPair for f16 and f16x3, float for e4m3
   const int* infinite = nullptr;  ///< f16x3: not 0 when an element is infinite or NaN
   std::int64_t rows = 0, columns = 0;
   std::int64_t row_stride = 0, part_stride = 0;  ///< bytes, multiples of 16
@@ -29,10 +29,9 @@ struct PreparedLayout {
   Product product;
   std::int64_t rows, columns;
 
-  constexpr std::int64_t parts() const { return product == Product::f16x3 ? 2 : 1; }
-  constexpr std::int64_t part_bytes() const {
-    return ceil_div(columns * (product == Product::f16x3 ? 2 : 1), 16) * 16;
-  }
+  constexpr std::int64_t parts() const { return parts_of(product); }
+  constexpr std::int64_t element_bytes() const { return has_f16_parts(product) ? 2 : 1; }
+  constexpr std::int64_t part_bytes() const { return ceil_div(columns * element_bytes(), 16) * 16; }
   constexpr std::int64_t row_bytes() const { return parts() * part_bytes(); }
   /// Nothing when it does not fit in 63 bits.
   constexpr std::optional<std::int64_t> bytes() const {

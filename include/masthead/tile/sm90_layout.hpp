@@ -26,12 +26,15 @@ struct Sm90Layout {
 
   /// Of what wgmma multiplies.
   MASTHEAD_HOST_DEVICE constexpr int element_bytes() const {
-    if (product == Product::f16x3) return 2;
+    if (has_f16_parts(product)) return 2;
     if (product == Product::e4m3) return 1;
     return dtype == Dtype::f64 ? 8 : dtype == Dtype::f32 ? 4 : 2;
   }
-  /// Matrices an operand consists of.
-  MASTHEAD_HOST_DEVICE constexpr int parts() const { return product == Product::f16x3 ? 2 : 1; }
+  /// Of what wgmma multiplies; f32 is tf32.
+  MASTHEAD_HOST_DEVICE constexpr Dtype multiplied_dtype() const {
+    return has_f16_parts(product) ? Dtype::f16 : product == Product::e4m3 ? Dtype::e4m3 : dtype;
+  }
+  MASTHEAD_HOST_DEVICE constexpr int parts() const { return parts_of(product); }
   MASTHEAD_HOST_DEVICE constexpr int consumer_warpgroups() const { return tile.m / warpgroup_rows; }
   MASTHEAD_HOST_DEVICE constexpr int consumer_warps() const { return 4 * consumer_warpgroups(); }
   MASTHEAD_HOST_DEVICE constexpr int block_threads() const {
@@ -55,8 +58,8 @@ struct Sm90Layout {
   MASTHEAD_HOST_DEVICE constexpr bool parks_sums() const {
     return 2 * panel_bytes() <= stages * stage_bytes();
   }
-  /// A feature's affine; f16x3 keeps the powers of two that undo its scaling beside it.
-  MASTHEAD_HOST_DEVICE constexpr int affine_bytes() const { return product == Product::f16x3 ? 16 : 8; }
+  /// A feature's affine; f16 and f16x3 keep the powers of two that undo its scaling beside it.
+  MASTHEAD_HOST_DEVICE constexpr int affine_bytes() const { return has_f16_parts(product) ? 16 : 8; }
   /// In-features one wgmma multiplies: 32 bytes.
   MASTHEAD_HOST_DEVICE constexpr int instruction_k() const { return 32 / element_bytes(); }
 

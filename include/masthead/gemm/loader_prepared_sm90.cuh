@@ -1,6 +1,6 @@
 #pragma once
-/// Feeding the promoted mainloop: tiles of the parts of x and W by TMA, and each tile's affine with what
-/// undoes the scaling of W.
+/// Feeding a mainloop with prepared operands: tiles of the parts of x and W by TMA, and each tile's affine
+/// with what undoes the scaling of W.
 
 #include <type_traits>
 
@@ -13,7 +13,7 @@ namespace masthead::inline v0 {
 /// As LoaderSm90, for operands in parts. One copy brings all parts of x; W takes one a part, because the
 /// blocks of a cluster share each part of a stage.
 template <Sm90Layout layout>
-struct LoaderPromotedSm90 {
+struct LoaderPreparedSm90 {
   using Ring = StageRing<layout.stages>;
 
   struct SharedStorage {
@@ -61,12 +61,12 @@ struct LoaderPromotedSm90 {
 /// in range.
 inline constexpr int e4m3_sum_exponent = 31;
 
-/// As AffineLoaderSm90. f16x3: the powers of two that undo a feature's scaling beside its affine, which then
-/// applies to x W^T itself; e4m3: the feature's scale is part of the multiplier.
+/// As AffineLoaderSm90. f16 and f16x3: the powers of two that undo a feature's scaling beside its affine,
+/// which then applies to x W^T itself; e4m3: the feature's scale is part of the multiplier.
 template <Sm90Layout layout>
-struct AffineLoaderPromotedSm90 {
+struct AffineLoaderPreparedSm90 {
   static constexpr int warps = 3;
-  static constexpr bool has_powers = layout.product == Product::f16x3;
+  static constexpr bool has_powers = has_f16_parts(layout.product);
   using Ring = StageRing<Sm90Layout::affine_stages>;
 
   struct Powers {
