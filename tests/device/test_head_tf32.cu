@@ -56,6 +56,10 @@ std::vector<unsigned char> bits_of(const HeadProblem& p, const HeadCase& c, Mode
 }  // namespace
 
 TEST_SUITE("device head tf32") {
+  TEST_CASE("the same bits over 1000 launches and 100 graph replays") {
+    test::test_repeats<tf32>({{{1024, 128, 8192}, Mode::eval, 2}, {{1024, 128, 8192}, Mode::training, 3}});
+  }
+
   TEST_CASE("operands are rounded to the nearest tf32, ties to even") {
     for (const std::int64_t features : {200, 600, 1100}) {
       CAPTURE(features);

@@ -92,13 +92,11 @@ std::vector<V> download(const test::DeviceFence& memory) {
 }
 
 template <class T, int threads>
-void check_row_reduce(int rows) {
+void check_row_reduce(int rows, std::vector<double> values) {
   CAPTURE(threads);
   const Stream stream;
   const std::int64_t count = threads * rows;
-  test::Random random(threads);
-  std::vector<double> values = test::rounded(random.normals(count, 0, 20), dtype_of<T>);
-  values[3] = -HUGE_VAL;  // a thread without a column
+  values = test::rounded(values, dtype_of<T>);
   const DeviceVector x(values, dtype_of<T>);
   const test::DeviceFence out(count * static_cast<std::int64_t>(sizeof(OnlineSoftmax<T>)));
   row_reduce_kernel<T, threads><<<1, static_cast<unsigned>(count), 0, stream>>>(
@@ -108,18 +106,41 @@ void check_row_reduce(int rows) {
   CHECK(out.intact());
   for (int row = 0; row < rows; ++row) {
     const auto first = values.begin() + row * threads;
-    const double max = *std::max_element(first, first + threads);
-    double sum = 0;
-    for (auto v = first; v != first + threads; ++v) sum += std::exp2(*v - max);
+    double max = -HUGE_VAL, sum = 0;
+    for (auto v = first; v != first + threads; ++v) max = std::fmax(max, *v);
+    for (auto v = first; v != first + threads; ++v) sum += std::exp2(*v - (max == -HUGE_VAL ? 0 : max));
     int wrong = 0;
     for (int i = 0; i < threads; ++i) {
       const OnlineSoftmax<T>& pair = got[at(row * threads + i)];
       wrong += static_cast<double>(pair.max) != max;
       // Differences of up to 160 are rounded before they become exponents.
+      const double error = std::abs(static_cast<double>(pair.sum) - sum);
       wrong +=
-          !(std::abs(static_cast<double>(pair.sum) - sum) <= 64 * test::unit_roundoff(dtype_of<T>) * sum);
+          std::isnan(sum) ? !std::isnan(pair.sum) : !(error <= 64 * test::unit_roundoff(dtype_of<T>) * sum);
     }
     CHECK(wrong == 0);
+  }
+}
+
+template <class T, int threads>
+void check_row_reduce(int rows) {
+  const std::int64_t count = threads * rows;
+  test::Random random(threads);
+  std::vector<double> values = random.normals(count, 0, 20);
+  values[3] = -HUGE_VAL;  // a thread without a column
+  check_row_reduce<T, threads>(rows, values);
+  values[5] = NAN;
+  check_row_reduce<T, threads>(rows, values);
+  values[7] = HUGE_VAL;
+  check_row_reduce<T, threads>(rows, values);
+  check_row_reduce<T, threads>(rows, random.normals(count, -300, 20));
+  check_row_reduce<T, threads>(rows, std::vector<double>(at(count), -HUGE_VAL));
+  // Of doubles the lower halves decide: those of negative numbers the other way round.
+  for (const double sign : {1.0, -1.0}) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      values[at(i)] = sign * (1 + static_cast<double>(i * 37 % count) * 0x1p-40);
+    }
+    check_row_reduce<T, threads>(rows, values);
   }
 }
 

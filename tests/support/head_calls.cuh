@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,6 +71,133 @@ void test_bits() {
         }
       }
     }
+  }
+}
+
+/// Counts the words in which `a` and `b` differ.
+template <class Word>
+__global__ void count_differences_kernel(const Word* a, const Word* b, std::int64_t words,
+                                         unsigned long long* count) {
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+  unsigned long long different = 0;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < words; i += step) {
+    different += a[i] != b[i];
+  }
+  if (different != 0) atomicAdd(count, different);
+}
+
+/// How many 32-bit words of results differ from those there were at first. Kept on the device, so that a
+/// thousand results need no copy and no wait.
+class Differences {
+ public:
+  Differences(const DeviceBytes& first, const Stream& stream)
+      : first_(first.size()), count_(sizeof(unsigned long long)), stream_(stream) {
+    REQUIRE(first.size() % sizeof(unsigned) == 0);
+    succeed(cudaMemcpyAsync(first_.data(), first.data(), first.size(), cudaMemcpyDeviceToDevice, stream_));
+    succeed(cudaMemsetAsync(count_.data(), 0, count_.size(), stream_));
+  }
+
+  void add(const DeviceBytes& result) {
+    count_differences_kernel<<<256, 256, 0, stream_>>>(
+        reinterpret_cast<const unsigned*>(first_.data()), reinterpret_cast<const unsigned*>(result.data()),
+        static_cast<std::int64_t>(words()), reinterpret_cast<unsigned long long*>(count_.data()));
+    succeed(cudaGetLastError());
+  }
+
+  std::size_t words() const { return first_.size() / sizeof(unsigned); }
+  /// Of all results that were added. Waits.
+  unsigned long long count() const {
+    std::vector<unsigned char> bytes(count_.size());
+    count_.download(bytes);
+    unsigned long long count;
+    std::memcpy(&count, bytes.data(), sizeof(count));
+    return count;
+  }
+
+ private:
+  DeviceBytes first_, count_;
+  const Stream& stream_;
+};
+
+/// A head, and how many kernels it takes on a whole H100 or H200: which way it goes.
+struct RepeatCase {
+  Shape shape;
+  Mode mode;
+  std::size_t kernels;
+};
+
+/// Bits over 1000 launches and 100 replays of a graph. y is poisoned before each, the workspace before every
+/// other one: a call must be at home in what the last one left, too. MASTHEAD_TEST_SMALL makes it 20, 5 and a
+/// smaller shape, which no cooperative kernel takes.
+template <Precision precision>
+void test_repeats(const std::vector<RepeatCase>& cases) {
+  using T = ElementOf<precision>;
+  const int launches = small_sizes() ? 20 : 1000, replays = small_sizes() ? 5 : 100;
+  int multiprocessors = 0;
+  succeed(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0));
+  for (const auto& [full, mode, kernels] : cases) {
+    const Shape shape =
+        small_sizes() ? Shape{full.batch / 4 + 2, full.in_features, full.out_features / 32 * 8} : full;
+    CAPTURE(shape);
+    CAPTURE(name(mode));
+    DeviceProblem<T> problem(HeadCase{.shape = shape, .scale = {3}, .seed = 21});
+    const Stream stream;
+    const Head<precision> head(problem.parameters(), stream);
+    const std::int64_t workspace_bytes = head.workspace_bytes(shape.batch, mode);
+    const DeviceBytes y(at(shape.batch * shape.out_features) * sizeof(T)),
+        workspace(at(workspace_bytes) + 256);
+    const auto poison = [&](const DeviceBytes& memory) {
+      succeed(cudaMemsetAsync(memory.data(), 0xff, memory.size(), stream));
+    };
+    const auto call = [&] {
+      const masthead::Matrix<T> out(reinterpret_cast<T*>(y.data()), shape.batch, shape.out_features);
+      const masthead::Workspace space{workspace.data(), workspace_bytes};
+      if (mode == Mode::eval) {
+        head.forward(problem.x.view(), out, space, stream);
+      } else {
+        head.forward_training(problem.x.view(), out, {}, space, stream);
+      }
+    };
+
+    poison(y);
+    poison(workspace);
+    Differences from_poison(y, stream);
+    call();
+    from_poison.add(y);
+    CHECK(from_poison.count() == from_poison.words());
+
+    Differences from_first(y, stream);
+    const auto repeat = [&](int times, const auto& run) {
+      for (int i = 0; i < times; ++i) {
+        poison(y);
+        if (i % 2 == 0) poison(workspace);
+        run();
+        from_first.add(y);
+      }
+      CHECK(from_first.count() == 0);
+    };
+    repeat(launches, call);
+
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
+    succeed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    call();
+    succeed(cudaStreamEndCapture(stream, &graph));
+    std::size_t nodes = 0;
+    succeed(cudaGraphGetNodes(graph, nullptr, &nodes));
+    if (!small_sizes() && multiprocessors >= 132 &&
+        head.policy(shape.batch).engine != masthead::Engine::simt) {
+      CHECK(nodes == kernels);
+    }
+    succeed(cudaGraphInstantiate(&executable, graph, 0));
+    repeat(replays, [&] { succeed(cudaGraphLaunch(executable, stream)); });
+    succeed(cudaGraphExecDestroy(executable));
+    succeed(cudaGraphDestroy(graph));
+
+    // One changed word is told apart: no probability ends with a byte of ones.
+    succeed(cudaMemsetAsync(y.data() + y.size() - 1, 0xff, 1, stream));
+    from_first.add(y);
+    CHECK(from_first.count() == 1);
   }
 }
 

@@ -1,28 +1,61 @@
 #pragma once
 /// Row reductions of the online-softmax pair over a warp, a block or a cluster of blocks.
 
+#include <cub/warp/warp_reduce.cuh>
+#include <cuda/functional>
+
 #include "masthead/numeric/online_softmax.hpp"
 #include "masthead/ptx/cluster.cuh"
 #include "masthead/softmax/policy.hpp"
 
 namespace masthead::inline v0 {
 
-/// Merges the (max, sum) of each `lanes` adjacent lanes of a warp, a power of two of them, in log2 units.
+namespace detail {
+
+/// One value of all lanes of a warp, which call together; every lane gets the same bits. `combine` is
+/// cuda::std::plus<> or cuda::maximum<>, for which CUB has ways of its own.
+// NOTES: of whole warps alone. CUB gives each smaller group a mask of its own, and a mask that lanes do not
+// share makes a collective section of every exchange: 152 instead of 91 instructions for a block of 256
+// threads.
+template <class T, class Combine>
+__device__ T reduce_warp(T value, Combine combine) {
+  using Reduce = cub::WarpReduce<T>;
+  static_assert(sizeof(typename Reduce::TempStorage) == 1, "empty: nothing that must be in shared memory");
+  typename Reduce::TempStorage none;
+  return __shfl_sync(0xffffffffu, Reduce(none).Reduce(value, combine), 0);  // CUB leaves it in lane 0
+}
+
+/// The largest of a warp's values, -inf for NaN.
+// NOTES: as integers of the same order, the maximum of which sm_80 and later form in one instruction (redux),
+// where floats take a shuffle, a comparison and a guard at each of five steps.
+__device__ inline float warp_max(float value) {
+  const auto flipped = [](int bits) { return bits ^ (bits >> 31 & 0x7fffffff); };
+  const int key = flipped(__float_as_int(larger(value, negative_infinity<float>)));
+  return __int_as_float(flipped(reduce_warp(key, cuda::maximum<>{})));
+}
+/// The upper halves decide, then the lower halves of those that have the largest upper one.
+__device__ inline double warp_max(double value) {
+  const auto flipped = [](long long bits) { return bits ^ (bits >> 63 & 0x7fffffffffffffff); };
+  const long long key = flipped(__double_as_longlong(larger(value, negative_infinity<double>)));
+  const int upper = static_cast<int>(key >> 32);
+  const int largest = reduce_warp(upper, cuda::maximum<>{});
+  const unsigned lower = reduce_warp(upper == largest ? static_cast<unsigned>(key) : 0u, cuda::maximum<>{});
+  return __longlong_as_double(flipped(static_cast<long long>(largest) << 32 | lower));
+}
+
+}  // namespace detail
+
+/// Merges the (max, sum) of a warp's lanes, in log2 units; a lane that has none gives OnlineSoftmax<T>{}.
 /// Every lane gets the same bits, in an order that is fixed. All lanes of the warp call.
-// NOTES: by exclusive or, which leaves the result in every lane; cub::WarpReduce leaves it in the first, and
-// every step of a row's last reduction is waited for. The maxima are reduced first, then each sum is rescaled
-// once: merging pairs at every step would take two exponentials a step.
-template <int lanes, class T>
+// NOTES: the maxima are reduced first, then each sum is rescaled once: merging pairs at every step would take
+// two exponentials a step.
+template <class T>
 __device__ OnlineSoftmax<T> merge_lanes(const OnlineSoftmax<T>& part) {
-  OnlineSoftmax<T> merged = part;
-#pragma unroll
-  for (int mask = lanes / 2; mask > 0; mask /= 2)
-    merged.max = larger(merged.max, __shfl_xor_sync(0xffffffffu, merged.max, mask));
-  // With part.max = -inf the factor is 0 and the sum 0 or NaN, both of which the product keeps.
-  merged.sum *= exp2_of(part.max - merged.reference());
-#pragma unroll
-  for (int mask = lanes / 2; mask > 0; mask /= 2)
-    merged.sum += __shfl_xor_sync(0xffffffffu, merged.sum, mask);
+  OnlineSoftmax<T> merged;
+  merged.max = detail::warp_max(part.max);
+  // With part.max = -inf the factor is 0 and the sum 0 or NaN, both of which the product keeps; a NaN there
+  // makes one of the sum.
+  merged.sum = detail::reduce_warp(part.sum * exp2_of(part.max - merged.reference()), cuda::std::plus<>{});
   return merged;
 }
 
@@ -49,7 +82,7 @@ class RowReduce {
 
   /// All `threads` call with their own part of the row.
   __device__ OnlineSoftmax<T> operator()(OnlineSoftmax<T> part) {
-    part = merge_lanes<32>(part);
+    part = merge_lanes(part);
     if constexpr (warps > 1) {
       const int lane = static_cast<int>(threadIdx.x) % 32;
       if (lane == 0) {
@@ -58,8 +91,9 @@ class RowReduce {
       }
       __syncthreads();
       // Every warp merges all warps: no second barrier.
-      part = merge_lanes<warps>(
-          OnlineSoftmax<T>{storage_.pairs[lane % warps][0], storage_.pairs[lane % warps][1]});
+      part = lane < warps ? OnlineSoftmax<T>{storage_.pairs[lane % warps][0], storage_.pairs[lane % warps][1]}
+                          : OnlineSoftmax<T>{};
+      part = merge_lanes(part);
     }
     return part;
   }
@@ -99,10 +133,9 @@ class ClusterReduce {
                          static_cast<int>(threadIdx.x));
     }
     ptx::cluster_barrier_wait(&storage_.barrier);
-    const int rank = static_cast<int>(threadIdx.x) % max_cluster;
-    return merge_lanes<max_cluster>(rank < size_
-                                        ? OnlineSoftmax<T>{storage_.pairs[rank][0], storage_.pairs[rank][1]}
-                                        : OnlineSoftmax<T>{});
+    const int rank = static_cast<int>(threadIdx.x) % 32;
+    return merge_lanes(rank < size_ ? OnlineSoftmax<T>{storage_.pairs[rank][0], storage_.pairs[rank][1]}
+                                    : OnlineSoftmax<T>{});
   }
 
  private:
