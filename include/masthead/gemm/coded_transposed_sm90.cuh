@@ -27,7 +27,6 @@ __device__ __forceinline__ void cluster_maximum(const BlockTransposedSm90<layout
     }
   }
   __barrier_sync_count(1, layout.consumer_threads());
-  ptx::cluster_wait();
   constexpr int row_pairs = layout.tile.m / 2;
   const int thread = static_cast<int>(threadIdx.x), row = thread % row_pairs * 2;
   const auto of_row = [&](int r) {

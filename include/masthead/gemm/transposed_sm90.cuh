@@ -61,8 +61,8 @@ struct BlockTransposedSm90 {
   int rank;   ///< among them
   int group;  ///< of tile.m rows of x
 
-  /// All threads. On return the block's own ring is usable; the exchange is once ptx::cluster_wait returns.
-  /// `exchanged_bytes` complete it.
+  /// All threads. On return the block's own ring and the cluster's exchange are usable, which
+  /// `exchanged_bytes` complete.
   __device__ BlockTransposedSm90(unsigned char* dynamic, const CUtensorMap& x, const CUtensorMap& w,
                                  int tiles_n, int groups, int exchanged_bytes)
       : storage(Storage::in(dynamic)),
@@ -84,7 +84,9 @@ struct BlockTransposedSm90 {
       ptx::cluster_barrier_expect(&storage.exchange, exchanged_bytes);
     }
     __syncthreads();
+    // All warps at one place: the wait holds a block barrier, which synccheck takes for divergent otherwise.
     ptx::cluster_arrive_relaxed();
+    ptx::cluster_wait();
   }
 
   __device__ bool producer() const { return warp == layout.consumer_warps(); }

@@ -61,7 +61,6 @@ __device__ __forceinline__ void exchange_parts(const BlockTransposedSm90<layout>
   const int thread = static_cast<int>(threadIdx.x);
   constexpr int row_pairs = layout.tile.m / 2, rank_step = layout.consumer_threads() / row_pairs;
   __barrier_sync_count(1, layout.consumer_threads());
-  ptx::cluster_wait();
   // Two rows a store: what a store costs does not depend on its size.
   const int row = thread % row_pairs * 2;
   if (thread / row_pairs < block.ranks) {
@@ -175,7 +174,6 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
     if (block.producer()) {
       block.load(p.x, p.w, p.k_steps, p.groups);
       __syncwarp();
-      ptx::cluster_wait();
     } else {
       ptx::grid_dependency_wait();
       if (threadIdx.x == 0) block.release();
@@ -187,8 +185,6 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_softmax_
         softmax_over_cluster<layout>(block, acc);
       } else if constexpr (end == ClusterEnd::codes) {
         code_over_cluster<layout, dtype_of<U>>(block, p.partials, p.y.rows, acc);
-      } else {
-        ptx::cluster_wait();
       }
       Epilogue::template store<end == ClusterEnd::codes>(p.y, std::int64_t{block.group} * layout.tile.m,
                                                          block.feature(0), block.lane, acc);
