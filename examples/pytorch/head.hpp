@@ -74,22 +74,25 @@ inline std::unique_ptr<AnyHead> make_head(masthead::Precision precision, masthea
   }
 }
 
-/// masthead::scale_softmax, one function for each dtype of x, one a source.
+/// masthead::scale_softmax, one function for each dtype of x, one a source; `_f32` for a float y of 16-bit x.
 using ScaleSoftmax = void(const InputMatrix& x, const masthead::ConstVector& scale, const OutputMatrix& y,
                           cudaStream_t stream);
-ScaleSoftmax scale_softmax_f64, scale_softmax_f32, scale_softmax_bf16, scale_softmax_f16;
+ScaleSoftmax scale_softmax_f64, scale_softmax_f32, scale_softmax_bf16, scale_softmax_bf16_f32,
+    scale_softmax_f16, scale_softmax_f16_f32;
 
 inline void scale_softmax(const InputMatrix& x, const masthead::ConstVector& scale, const OutputMatrix& y,
                           cudaStream_t stream) {
+  const bool y_is_float = y.dtype == masthead::Dtype::f32;
   switch (x.dtype) {
     case masthead::Dtype::f64:
       return scale_softmax_f64(x, scale, y, stream);
     case masthead::Dtype::f32:
       return scale_softmax_f32(x, scale, y, stream);
     case masthead::Dtype::bf16:
-      return scale_softmax_bf16(x, scale, y, stream);
+      return y_is_float ? scale_softmax_bf16_f32(x, scale, y, stream)
+                        : scale_softmax_bf16(x, scale, y, stream);
     case masthead::Dtype::f16:
-      return scale_softmax_f16(x, scale, y, stream);
+      return y_is_float ? scale_softmax_f16_f32(x, scale, y, stream) : scale_softmax_f16(x, scale, y, stream);
     case masthead::Dtype::e4m3:
       throw masthead::Error("x.dtype", "e4m3", "must be f64, f32, bf16 or f16");
   }

@@ -58,6 +58,7 @@ bool is_readable(mh::Precision precision, const at::Tensor& matrix) {
   const std::int64_t elements = alignment(precision);
   return matrix.stride(1) == 1 && matrix.stride(0) >= matrix.size(1) && matrix.size(1) % elements == 0 &&
          matrix.stride(0) % elements == 0 &&
+         matrix.stride(0) < (std::int64_t{1} << 40) / matrix.element_size() &&
          reinterpret_cast<std::uintptr_t>(matrix.const_data_ptr()) %
                  static_cast<std::uintptr_t>(elements * matrix.element_size()) ==
              0;

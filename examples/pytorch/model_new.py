@@ -56,6 +56,9 @@ def _masthead_load():
         extra_ldflags=sorted(libstdcxx),
         is_python_module=False,
     )
+    # Fused optimisers write parameters without advancing the version counters by which changes are seen. Once a
+    # process: torch.compile of a step looks the hook's module up, and a copy of this text may be in none.
+    register_optimizer_step_post_hook(lambda *_: torch.ops.masthead.weights_changed())
 
 
 def _masthead_is_plain(module, kind):
@@ -124,5 +127,3 @@ class ModelNew(nn.Module):
 
 if torch.cuda.is_available():
     _masthead_load()
-    # Fused optimisers write parameters without advancing the version counters by which changes are seen.
-    register_optimizer_step_post_hook(lambda *_: torch.ops.masthead.weights_changed())

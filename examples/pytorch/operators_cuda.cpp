@@ -94,7 +94,9 @@ bool is_for_library(const HeadTensors& t, mh::Mode mode, at::ScalarType y) {
   if (precision == mh::Precision::fp64 || precision == mh::Precision::fp32) return true;
   int major = 0;
   C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, t.x.get_device()));
-  return major == 9;
+  constexpr std::int64_t most =
+      (std::int64_t{1} << 31) - 16;  // TMA counts rows and padded columns in 31 bits
+  return major == 9 && t.x.size(0) <= most && t.x.size(1) <= most && t.weight.size(0) <= most;
 }
 
 /// at::empty without the way through the dispatcher, which takes longer than the allocation.

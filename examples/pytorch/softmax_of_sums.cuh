@@ -1,6 +1,6 @@
 #pragma once
 /// The softmax that ends a head's forward pass, compiled once for all heads: it is as much to compile as the
-/// rest of a head, and the same in all.
+/// rest of a head, and the same in all. The operators never ask for its logarithm.
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -9,13 +9,15 @@
 
 namespace masthead {
 
-extern template void detail::launch_selected_softmax(const SoftmaxParams<double, double>&, Output,
+using SoftmaxOnly = detail::OutputConstant<Output::softmax>;
+
+extern template void detail::launch_selected_softmax(const SoftmaxParams<double, double>&, SoftmaxOnly,
                                                      const Device&, cudaStream_t);
-extern template void detail::launch_selected_softmax(const SoftmaxParams<float, float>&, Output,
+extern template void detail::launch_selected_softmax(const SoftmaxParams<float, float>&, SoftmaxOnly,
                                                      const Device&, cudaStream_t);
-extern template void detail::launch_selected_softmax(const SoftmaxParams<float, __nv_bfloat16>&, Output,
+extern template void detail::launch_selected_softmax(const SoftmaxParams<float, __nv_bfloat16>&, SoftmaxOnly,
                                                      const Device&, cudaStream_t);
-extern template void detail::launch_selected_softmax(const SoftmaxParams<float, __half>&, Output,
+extern template void detail::launch_selected_softmax(const SoftmaxParams<float, __half>&, SoftmaxOnly,
                                                      const Device&, cudaStream_t);
 
 }  // namespace masthead

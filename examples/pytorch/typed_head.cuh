@@ -16,9 +16,15 @@ namespace masthead_pytorch {
 template <mh::Precision precision>
 inline constexpr bool prepares = mh::is_prepared(mh::product_of(precision));
 
+/// What the operators need of a head: all but fp64 and fp32 they leave to the tensor cores of sm_90 or to
+/// PyTorch (`is_for_library`), and rows that TMA cannot read they copy.
+template <mh::Precision precision>
+inline constexpr mh::HeadParts head_parts{
+    .simt = precision == mh::Precision::fp64 || precision == mh::Precision::fp32, .log_softmax = false};
+
 template <mh::Precision precision, class U = typename mh::Head<precision>::Element>
 class TypedHead final : public AnyHead {
-  using Head = mh::Head<precision>;
+  using Head = mh::Head<precision, head_parts<precision>>;
   using T = typename Head::Element;
 
  public:

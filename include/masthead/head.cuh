@@ -2,10 +2,21 @@
 /// The head as an object: parameters once, then forward passes.
 
 #include <cstdint>
+#include <string>
 
 #include "masthead/linear_batch_norm_softmax.cuh"
 
 namespace masthead::inline v0 {
+
+/// What a Head is compiled with. Each part that is left out saves compiling it and makes the program smaller;
+/// what needs it is then refused.
+struct HeadParts {
+  /// The SIMT engine, which computes fp32 and tf32 as fp32_ieee, and bf16 and fp16, where the tensor cores do
+  /// not: on other GPUs than sm_90, in code that is not compiled for sm_90a and (bf16, fp16, tf32) where TMA
+  /// cannot read x or the weight. fp8 has none.
+  bool simt = true;
+  bool log_softmax = true;  ///< Output::log_softmax
+};
 
 /// y = softmax(scale * BatchNorm1d(x W^T + b), dim=1) on the current device.
 ///
@@ -39,14 +50,26 @@ namespace masthead::inline v0 {
 /// significant bits of e4m3 for elements down to 2^-14 of their row's largest; infinities in its operands
 /// become NaN; rows of either operand should have their largest magnitude between 2^-90 and 2^90.
 ///
+/// `parts` says what need not be compiled. A Head without the SIMT engine,
+///
+///     masthead::Head<masthead::Precision::bf16, masthead::HeadParts{.simt = false}>
+///
+/// throws Error in the constructor where it is not compiled for sm_90a, does not run on it or (bf16, fp16,
+/// tf32) TMA cannot read the weight, and in passes where TMA cannot read x: address and row stride must be
+/// multiples of 16 bytes, and so must in_features. The bits of what it computes are those of a Head with all
+/// parts.
+///
 /// Every call only queues work on `stream`: no synchronisation, no default stream, capturable in a CUDA
 /// graph. Apart from `update`, a Head has no mutable state, so threads and streams may share it, each call
 /// with a workspace of its own. Results are bitwise reproducible. A row's bits do not depend on the batch it
 /// is in; in bf16, fp16 and tf32 they may differ between x that TMA can read (address and row stride
 /// multiples of 16 bytes) and x that it cannot, which on sm_90 takes another engine. Everything throws Error,
 /// naming argument, value and rule, before anything is launched or overwritten.
-template <Precision precision>
+template <Precision precision, HeadParts parts = HeadParts{}>
 class Head {
+  static_assert(parts.simt || has_wgmma(precision) || is_prepared(product_of(precision)),
+                "masthead::Head: fp64 and fp32_ieee have no engine but SIMT");
+
  public:
   using Element = DeviceElement<operand_dtype(precision)>;
 
@@ -59,12 +82,14 @@ class Head {
     architecture_ = device.architecture;
     ordinal_ = device.ordinal;
     if constexpr (has_wgmma(precision)) {
-      wgmma_ = !check_tensor_map("weight", parameters.weight) &&
-               !check_compiled_for_sm90a<PolicyFor<shipped_wgmma.wide>>(device);
+      Reason reason = check_compiled_for_sm90a<PolicyFor<shipped_wgmma.wide>>(device);
+      if (!reason) reason = check_tensor_map("weight", parameters.weight);
+      if constexpr (!has_simt) require(reason);
+      wgmma_ = !reason;
     }
     if constexpr (is_prepared(product)) {
       const Reason reason = check_compiled_for_sm90a<PolicyFor<shipped_product.tall>>(device);
-      if constexpr (precision == Precision::fp8) require(reason);
+      if constexpr (!has_simt) require(reason);
       wgmma_ = !reason;
       if (wgmma_) prepared_ = PreparedWeight::of<product>(parameters.weight, device, stream);
     }
@@ -138,13 +163,20 @@ class Head {
   static constexpr ShippedWgmmaPolicies shipped_wgmma = shipped_wgmma_policies(operand_dtype(precision));
   static constexpr ShippedProductPolicies shipped_product =
       shipped_product_policies(product, operand_dtype(precision));
+  static constexpr bool has_simt = parts.simt && precision != Precision::fp8;
+  /// What a pass asks of the policy that was selected for it.
+  static constexpr detail::HeadUse use(const PolicySpec& policy) {
+    return {parts.log_softmax, selected_features(policy)};
+  }
 
   PolicySpec select(std::int64_t batch, bool wgmma, Mode mode) const {
     return select_policy(precision, architecture_, batch, parameters_.in_features(),
                          parameters_.out_features(), wgmma, mode == Mode::training);
   }
   PolicySpec select(const Matrix<const Element>& x, Mode mode) const {
-    if constexpr (has_wgmma(precision)) return select(x.rows, wgmma_ && is_tensor_map(x), mode);
+    if constexpr (has_wgmma(precision) && has_simt) {
+      return select(x.rows, wgmma_ && is_tensor_map(x), mode);
+    }
     return select(x.rows, wgmma_, mode);
   }
 
@@ -155,6 +187,12 @@ class Head {
            const Go& go) const {
     const Device device = Device::current(stream);
     require(check(arguments, mode));
+    if constexpr (!parts.log_softmax) {
+      if (arguments.output != Output::softmax) {
+        throw Error("output", std::string(name(arguments.output)),
+                    "must be softmax for a Head without HeadParts::log_softmax");
+      }
+    }
     const PolicySpec selected = select(arguments.x, mode);
     if (workspace != nullptr) {
       require(check_workspace(*workspace, workspace_bytes(arguments.x.rows, mode, dtype_of<U>)));
@@ -172,9 +210,10 @@ class Head {
 
   /// The parameters' pointers were checked by the constructor, for the device that was current then.
   template <class Policy, class U>
-  detail::HeadLaunch<Policy, Element, U> launch(const Arguments<U>& arguments, Mode mode,
-                                                const Workspace& workspace, const Device& device,
-                                                cudaStream_t stream) const {
+  detail::HeadLaunch<Policy, Element, U, use(Policy::spec)> launch(const Arguments<U>& arguments, Mode mode,
+                                                                   const Workspace& workspace,
+                                                                   const Device& device,
+                                                                   cudaStream_t stream) const {
     if constexpr (!is_prepared(Policy::spec.product)) {
       return {arguments, mode, workspace, device, stream, device.ordinal == ordinal_};
     } else {
@@ -221,7 +260,7 @@ class Head {
         return go.template operator()<PolicyFor<shipped_wgmma.rows_256>>();
       }
     }
-    if constexpr (precision != Precision::fp8) {
+    if constexpr (has_simt) {
       if (selected == shipped.wide) return go.template operator()<PolicyFor<shipped.wide>>();
       if (selected == shipped.large) return go.template operator()<PolicyFor<shipped.large>>();
       go.template operator()<PolicyFor<shipped.small>>();

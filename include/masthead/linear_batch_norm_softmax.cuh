@@ -16,8 +16,14 @@ namespace masthead::inline v0 {
 
 namespace detail {
 
+/// What a caller asks of a policy at most: kernels for more are not compiled.
+struct HeadUse {
+  bool log_softmax = true;
+  FeatureRange features = {};
+};
+
 /// A forward pass in one mode: checks what depends on the policy and on the device, then launches.
-template <class Policy, class T, class U>
+template <class Policy, class T, class U, HeadUse use = HeadUse{}>
 class HeadLaunch {
   static_assert(std::is_same_v<T, DeviceElement<Policy::spec.dtype>>,
                 "masthead: the policy's dtype must be the element type of x and weight");
@@ -61,16 +67,18 @@ class HeadLaunch {
   }
 
   void eval() {
-    if constexpr (spec.engine == Engine::wgmma_transposed) {
+    if constexpr (some_fit_cluster) {
       if (HeadWorkspace::fits_cluster(spec, mode_, arguments_.output, arguments_.y.columns)) {
         sm90().softmax(arguments_.y);
         return;
       }
     }
-    if constexpr (spec.engine != Engine::simt && sizeof(U) == 2) {
-      if (HeadWorkspace::keeps_codes(spec, dtype_of<U>, mode_, arguments_.output, arguments_.y.columns)) {
-        sm90().softmax(arguments_.y, at<RowPartial>(layout_.partials));
-        return;
+    if constexpr (spec.engine != Engine::simt && sizeof(U) == 2 && !all_fit_cluster) {
+      if constexpr (spec.engine == Engine::wgmma || use.features.most > FinaliseLogits::columns) {
+        if (HeadWorkspace::keeps_codes(spec, dtype_of<U>, mode_, arguments_.output, arguments_.y.columns)) {
+          sm90().softmax(arguments_.y, at<RowPartial>(layout_.partials));
+          return;
+        }
       }
       if constexpr (spec.engine == Engine::wgmma_transposed) {
         if (arguments_.output == Output::softmax) {
@@ -81,10 +89,11 @@ class HeadLaunch {
     }
     if constexpr (spec.engine == Engine::simt) {
       linear_simt();
-    } else {
+      softmax({}, {});
+    } else if constexpr (use.log_softmax || (sizeof(U) != 2 && !all_fit_cluster)) {
       sm90().logits(logits_);
+      softmax({}, {});
     }
-    softmax({}, {});
   }
 
   void training(const RunningStatistics& running) {
@@ -130,6 +139,12 @@ class HeadLaunch {
   }
 
  private:
+  /// Whether one cluster of the transposed engine covers rows of some width, or all, that are asked for.
+  static constexpr bool some_fit_cluster =
+      HeadWorkspace::fits_cluster(spec, Mode::eval, Output::softmax, use.features.least);
+  static constexpr bool all_fit_cluster =
+      HeadWorkspace::fits_cluster(spec, Mode::eval, Output::softmax, use.features.most);
+
   /// The Hopper engine on x, which it prepares first where the product asks for that.
   auto sm90() const {
     const Parameters<T>& parameters = arguments_.parameters;
@@ -162,13 +177,17 @@ class HeadLaunch {
   }
 
   void softmax(const ConstVector& multiplier, const ConstVector& addend) {
-    launch_selected_softmax(SoftmaxParams<Sum, U>{.x = logits_,
-                                                  .y = arguments_.y,
-                                                  .multiplier = multiplier,
-                                                  .addend = addend,
-                                                  .unit = Sum(1),
-                                                  .segment = 0},
-                            arguments_.output, device_, stream_);
+    const SoftmaxParams<Sum, U> params{.x = logits_,
+                                       .y = arguments_.y,
+                                       .multiplier = multiplier,
+                                       .addend = addend,
+                                       .unit = Sum(1),
+                                       .segment = 0};
+    if constexpr (use.log_softmax) {
+      launch_selected_softmax(params, arguments_.output, device_, stream_);
+    } else {
+      launch_selected_softmax(params, OutputConstant<Output::softmax>(), device_, stream_);
+    }
   }
 
   template <class V>

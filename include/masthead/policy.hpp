@@ -385,4 +385,20 @@ constexpr PolicySpec select_policy(Precision precision, int architecture, std::i
   return fills(shipped.large, 48) ? shipped.large : shipped.small;
 }
 
+/// Numbers of out_features, both ends included.
+struct FeatureRange {
+  std::int64_t least = 1, most = INT64_MAX;
+};
+
+/// What `select_policy` picks a policy for: the ways of the policy that serve other widths need not be
+/// compiled for a head.
+constexpr FeatureRange selected_features(const PolicySpec& policy) {
+  if (policy.engine != Engine::wgmma_transposed) return {};
+  const ShippedWgmmaPolicies shipped = shipped_wgmma_policies(policy.dtype);
+  if (policy == shipped.cluster_16 || policy == shipped.cluster_32 || policy == shipped.cluster_128) {
+    return {1, shipped.cluster_features};
+  }
+  return {shipped.narrow_features + 1, policy == shipped.rows_256 ? shipped.rows_256_features : INT64_MAX};
+}
+
 }  // namespace masthead::inline v0

@@ -267,6 +267,78 @@ TEST_SUITE("device errors") {
     }
   }
 
+  TEST_CASE("a Head without log-softmax refuses it") {
+    Fixture<Precision::fp32> f;
+    const Head<Precision::fp32, HeadParts{.log_softmax = false}> head(f.problem.parameters(), f.stream);
+    const RunningStatistics running = f.running.view(0.1);
+    constexpr Output log = Output::log_softmax;
+    const auto log_refused = [](const auto& call) {
+      refused(call, "output", "log_softmax", "must be softmax for a Head without HeadParts::log_softmax");
+    };
+    log_refused([&] { head.forward(f.x(), f.y.view(), f.stream, log); });
+    log_refused([&] { head.forward(f.x(), f.y.view(), f.workspace.view(), f.stream, log); });
+    log_refused([&] { head.forward_training(f.x(), f.y.view(), running, f.stream, log); });
+    log_refused(
+        [&] { head.forward_training(f.x(), f.y.view(), running, f.workspace.view(), f.stream, log); });
+    f.untouched();
+  }
+
+  TEST_CASE_TEMPLATE("a Head without SIMT refuses what TMA cannot read, and other GPUs", P,
+                     std::integral_constant<Precision, Precision::bf16>,
+                     std::integral_constant<Precision, Precision::fp16>,
+                     std::integral_constant<Precision, Precision::tf32>) {
+    using WithoutSimt = Head<P::value, HeadParts{.simt = false}>;
+    using T = typename WithoutSimt::Element;
+    constexpr std::int64_t unit = 16 / static_cast<std::int64_t>(sizeof(T)), columns = 2 * unit;
+    test::DeviceProblem<T> problem(test::HeadCase{.shape = {4, columns, 6}});
+    const Stream stream;
+    const Device device = Device::current(stream);
+    if (device.architecture != 90) {
+      refused([&] { WithoutSimt(problem.parameters(), stream); }, "device.architecture",
+              "sm_" + std::to_string(device.architecture), "must be sm_90");
+      return;
+    }
+    const WithoutSimt head(problem.parameters(), stream);
+    CHECK(head.policy(4).engine != Engine::simt);
+    const std::string multiple = "must be a multiple of " + std::to_string(unit);
+
+    using Rows = Matrix<const T>;
+    const auto weight_refused = [&](const auto& change, const std::string& argument, const std::string& value,
+                                    const std::string& rule) {
+      Parameters<T> parameters = problem.parameters();
+      change(parameters.weight);
+      refused([&] { WithoutSimt(parameters, stream); }, argument, value, rule);
+    };
+    const T* const weight = problem.parameters().weight.data + 1;
+    weight_refused([&](Rows& w) { w.data = weight; }, "weight.data", address_of(weight), "16 bytes for TMA");
+    weight_refused([](Rows& w) { w.columns = unit + 1; }, "weight.columns", std::to_string(unit + 1),
+                   multiple);
+    weight_refused([](Rows& w) { w.row_stride = columns + 1; }, "weight.row_stride",
+                   std::to_string(columns + 1), multiple);
+
+    DeviceMatrix<T> y(3, 6);
+    test::DeviceRunning running{test::running_start(6, Dtype::f32), Dtype::f32};
+    const DeviceWorkspace workspace(head.workspace_bytes(3, Mode::training));
+    const auto x_refused = [&](const Rows& x, const std::string& argument, const std::string& value,
+                               const std::string& rule) {
+      const RunningStatistics statistics = running.view(0.1);
+      refused([&] { head.forward(x, y.view(), workspace.view(), stream); }, argument, value, rule);
+      refused([&] { head.forward(x, y.view(), stream); }, argument, value, rule);
+      refused([&] { head.forward_training(x, y.view(), statistics, workspace.view(), stream); }, argument,
+              value, rule);
+      refused([&] { head.forward_training(x, y.view(), statistics, stream); }, argument, value, rule);
+    };
+    const T* const x = problem.x.view().data;
+    x_refused({x + 1, 3, columns}, "x.data", address_of(x + 1), "16 bytes for TMA");
+    x_refused({x, 3, columns, columns + 1}, "x.row_stride", std::to_string(columns + 1), multiple);
+    CHECK(y.download().untouched());
+    CHECK(running.mean.untouched());
+    CHECK(running.var.untouched());
+    CHECK(running.tracked.untouched());
+    CHECK(workspace.intact());
+    CHECK(cudaGetLastError() == cudaSuccess);
+  }
+
   TEST_CASE("a stream-ordered allocation that fails leaves y untouched") {
     if (test::small_sizes()) {
       return test::skip("a CUDA call that fails on purpose: compute-sanitizer would report it");

@@ -283,6 +283,31 @@ TEST_SUITE("host policy") {
     }
   }
 
+  TEST_CASE("selected_features holds for every selection, and for no more of a transposed policy") {
+    for (const Precision precision : {Precision::bf16, Precision::fp16, Precision::tf32, Precision::fp32}) {
+      for (const bool training : {false, true}) {
+        for (const std::int64_t batch : {1, 16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 640, 641, 100000}) {
+          for (const std::int64_t features :
+               {1, 64, 511, 512, 513, 1024, 1025, 8192, 16384, 16385, 65536, 1 << 30}) {
+            CAPTURE(batch);
+            CAPTURE(features);
+            const PolicySpec policy = select_policy(precision, 90, batch, 4096, features, true, training);
+            const FeatureRange range = selected_features(policy);
+            CHECK(range.least <= features);
+            CHECK(features <= range.most);
+          }
+        }
+      }
+    }
+    constexpr ShippedWgmmaPolicies shipped = shipped_wgmma_policies(Dtype::bf16);
+    static_assert(selected_features(shipped.cluster_128).most <=
+                  shipped.cluster_128.sm90_transposed().cluster_features());
+    static_assert(selected_features(shipped.rows_64).least >
+                  shipped.rows_64.sm90_transposed().cluster_features());
+    static_assert(selected_features(shipped.rows_256).most == shipped.rows_256_features);
+    static_assert(selected_features(shipped.wide).least == 1);
+  }
+
   TEST_CASE("select_policy: tf32 is fp32_ieee where there is no wgmma") {
     for (const std::int64_t batch : {1, 100, 1024}) {
       for (const int architecture : {75, 80, 90, 100}) {

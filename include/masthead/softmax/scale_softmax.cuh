@@ -2,6 +2,7 @@
 /// The second half of the head alone: y = softmax(scale * x, dim=1).
 
 #include <cstdint>
+#include <type_traits>
 
 #include "masthead/host/launch.cuh"
 #include "masthead/kernel/softmax.cuh"
@@ -76,6 +77,15 @@ void launch_softmax(SoftmaxParams<In, Out> p, const Device& device, cudaStream_t
   }
 }
 
+/// An Output that is known when the code is compiled: the kernels of the other are not.
+template <Output output>
+using OutputConstant = std::integral_constant<Output, output>;
+
+template <class Policy, SoftmaxKernels kernels, ColumnAccess access, Output output, class In, class Out>
+void launch_softmax(const SoftmaxParams<In, Out>& p, OutputConstant<output>, const Device& device,
+                    cudaStream_t stream) {
+  launch_softmax<Policy, kernels, access, output>(p, device, stream);
+}
 template <class Policy, SoftmaxKernels kernels, ColumnAccess access, class In, class Out>
 void launch_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
                     cudaStream_t stream) {
@@ -96,9 +106,9 @@ void with_column_access(const SoftmaxParams<In, Out>& p, const Launch& launch) {
   }
 }
 
-/// Runs the policy `select_softmax_policy` names.
-template <ColumnAccess access, int index, class In, class Out>
-void launch_selected_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
+/// Runs the policy `select_softmax_policy` names. `output` is an Output or an OutputConstant.
+template <ColumnAccess access, int index, class In, class Out, class AnyOutput>
+void launch_selected_softmax(const SoftmaxParams<In, Out>& p, AnyOutput output, const Device& device,
                              cudaStream_t stream) {
   constexpr int bytes = static_cast<int>(sizeof(In));
   constexpr auto& policies = softmax_policies<bytes>;
@@ -116,8 +126,8 @@ void launch_selected_softmax(const SoftmaxParams<In, Out>& p, Output output, con
                                                                                      stream);
 }
 
-template <class In, class Out>
-void launch_selected_softmax(const SoftmaxParams<In, Out>& p, Output output, const Device& device,
+template <class In, class Out, class AnyOutput>
+void launch_selected_softmax(const SoftmaxParams<In, Out>& p, AnyOutput output, const Device& device,
                              cudaStream_t stream) {
   with_column_access(
       p, [&]<ColumnAccess access>() { launch_selected_softmax<access, 0>(p, output, device, stream); });
@@ -157,6 +167,15 @@ void scale_softmax(const Matrix<const In>& x, const ConstVector& scale, const Ma
                    cudaStream_t stream, Output output = Output::softmax) {
   const Device device = Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params(x, scale, y, device), output, device, stream);
+}
+
+/// The same with an output that is fixed when the code is compiled: half the kernels to compile.
+template <Output output, class In, class Out>
+void scale_softmax(const Matrix<const In>& x, const ConstVector& scale, const Matrix<Out>& y,
+                   cudaStream_t stream) {
+  const Device device = Device::current(stream);
+  detail::launch_selected_softmax(detail::scale_softmax_params(x, scale, y, device),
+                                  detail::OutputConstant<output>(), device, stream);
 }
 
 /// The same with an explicit policy.
