@@ -41,13 +41,8 @@ namespace mh = masthead;
 using namespace benchmark;
 
 /// How far rounding of the operands may move a log-probability of this program's data: a sanity check.
-double operand_error(std::string_view precision) {
-  return precision == "tf32" || precision == "fp16_scaled" ? 0.02 : precision == "fp8" ? 2 : 0;
-}
-
-/// The precision of the bare GEMM that has as many significant bits.
-std::string baseline_of(const std::string& precision) {
-  return precision == "fp16_scaled" ? "tf32" : precision;
+double operand_error(const std::string& precision) {
+  return baseline_precision(precision) == "tf32" ? 0.02 : precision == "fp8" ? 2 : 0;
 }
 
 /// What --problem, --precision and --mode, or a suite, ask for.
@@ -105,7 +100,7 @@ class HeadBenchmark {
       add_baseline("cublaslt_gemm", "fp8_fast");
       add_baseline("cublaslt_gemm_promoted", "fp8");
     } else {
-      add_baseline("cublaslt_gemm", baseline_of(precision_));
+      add_baseline("cublaslt_gemm", baseline_precision(precision_));
     }
 
     Sampling sampling = options.sampling;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/document.hpp"
+#include "support/head_precisions.hpp"
 #include "support/table.hpp"
 
 namespace benchmark {
@@ -21,7 +22,7 @@ struct Bars {
     if (row.system != "masthead") return bars;
     if (row.precision == "fp8") bars.logits_l2 = 2e-4;
     if (row.precision == "fp32") bars.logits_l2_ratio = 0.8;
-    if (row.precision == "tf32" || row.precision == "fp16_scaled") bars.logits_l2_ratio = 1.5;
+    if (baseline_precision(row.precision) == "tf32") bars.logits_l2_ratio = 1.5;
     const bool same_products = row.precision == "tf32" || row.precision == "bf16" || row.precision == "fp16";
     if (same_products) bars.log_difference_ratio = 1;
     if (row.ulp && row.precision != "fp8") bars.ulp = 0.75;
@@ -39,9 +40,7 @@ AccuracyReport::AccuracyReport(const Environment& environment, const std::string
 
 std::optional<double> AccuracyReport::ratio(const AccuracyRow& row, double AccuracyRow::*figure) const {
   if (row.system != "masthead") return std::nullopt;
-  const std::string precision = row.precision == "fp32_ieee"     ? "fp32"
-                                : row.precision == "fp16_scaled" ? "tf32"
-                                                                 : row.precision;
+  const std::string precision = baseline_precision(row.precision);
   const auto baseline = std::find_if(rows_.begin(), rows_.end(), [&](const AccuracyRow& other) {
     return other.data == row.data && other.precision == precision && other.system == "cublaslt";
   });

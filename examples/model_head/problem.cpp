@@ -73,7 +73,7 @@ class Uniform {
 
 void round_through(masthead::Precision precision, std::vector<float>& values) {
   const masthead::Dtype dtype = masthead::operand_dtype(precision);
-  if (precision == masthead::Precision::tf32 || precision == masthead::Precision::fp16_scaled) {
+  if (rounds_floats(precision)) {
     for (float& v : values) v = std::bit_cast<float>(std::bit_cast<std::uint32_t>(v) & ~0x1fffu);
   } else if (dtype == masthead::Dtype::bf16) {
     for (float& v : values) v = masthead::widen(masthead::round_to<masthead::BFloat16>(v));

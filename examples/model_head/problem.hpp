@@ -14,6 +14,11 @@ struct Shape {
   std::int64_t batch = 0, in_features = 0, out_features = 0;
 };
 
+/// Whether a GPU with the tensor cores for it rounds float operands to 11 significant bits.
+constexpr bool rounds_floats(masthead::Precision precision) {
+  return precision == masthead::Precision::tf32 || precision == masthead::Precision::fp16_scaled;
+}
+
 /// One head and one batch for it, as float32 in host memory; matrices are row-major.
 struct Problem {
   Shape shape;

@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include "head_cache.hpp"
+#include "masthead/select_policy.hpp"
 #include "operators.hpp"
 
 namespace masthead_pytorch {
@@ -14,8 +15,13 @@ namespace {
 
 namespace mh = masthead;
 
-// Up to here tf32 has kernels of its own, whose time is that of reading the weight or of a launch.
-constexpr std::int64_t most_rows_in_place = 256, most_features_in_place = 1024;
+/// Whether the products are what takes tf32 its time, and not reading the weight or a launch: then it takes
+/// the policy for many rows and features. Rows are padded to what TMA reads.
+bool bound_by_products(const HeadTensors& t) {
+  constexpr std::int64_t any_in_features = 1 << 10;
+  return mh::select_policy(mh::Precision::tf32, 90, t.x.size(0), any_in_features, t.weight.size(0)) ==
+         mh::shipped_wgmma_policies(mh::Dtype::f32).wide;
+}
 
 /// The one place that says which precision computes a head. Asked when an operator runs, also by compiled
 /// code.
@@ -33,11 +39,10 @@ mh::Precision precision_of(const HeadTensors& t, mh::Mode mode) {
           at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) ==
           at::Float32Precision::TF32;
       if (!allows_tf32) return mh::Precision::fp32;
-      // The significant bits of tf32 at twice its rate, from a copy of the weight: worth it where the
-      // products are what takes the time, and where the weight stays.
-      const bool by_products = mode == mh::Mode::eval && t.x.size(0) > most_rows_in_place &&
-                               t.weight.size(0) > most_features_in_place;
-      return by_products ? mh::Precision::fp16_scaled : mh::Precision::tf32;
+      // The significant bits of tf32 at twice its rate, from a copy of the weight: worth it where the weight
+      // stays.
+      return mode == mh::Mode::eval && bound_by_products(t) ? mh::Precision::fp16_scaled
+                                                            : mh::Precision::tf32;
   }
 }
 

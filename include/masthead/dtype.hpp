@@ -24,9 +24,9 @@ enum class Precision : std::uint8_t {
          ///< tensor cores of sm_90; `fp32_ieee` elsewhere
   fp16_scaled,  ///< float operands scaled by a power of two a row and rounded to fp16: the significant bits
                 ///< of tf32 at twice its rate on the tensor cores of sm_90; `fp32_ieee` elsewhere
-  bf16,  ///< bfloat16 operands, fp32 accumulation
-  fp16,  ///< IEEE half operands, fp32 accumulation
-  fp8,   ///< bfloat16 operands quantised to e4m3 with a power of two a row, fp32 sums; sm_90 only
+  bf16,         ///< bfloat16 operands, fp32 accumulation
+  fp16,         ///< IEEE half operands, fp32 accumulation
+  fp8,          ///< bfloat16 operands quantised to e4m3 with a power of two a row, fp32 sums; sm_90 only
 };
 
 /// What happens to a pair of operands between memory and the sum.
@@ -119,8 +119,11 @@ MASTHEAD_HOST_DEVICE constexpr bool has_f16_parts(Product product) {
   return product == Product::f16 || product == Product::f16x3;
 }
 
-/// Matrices an operand consists of.
+/// Matrices a prepared operand consists of, and bytes of an element of each.
 MASTHEAD_HOST_DEVICE constexpr int parts_of(Product product) { return product == Product::f16x3 ? 2 : 1; }
+MASTHEAD_HOST_DEVICE constexpr int part_element_bytes(Product product) {
+  return has_f16_parts(product) ? 2 : 1;
+}
 
 /// The dtype sums are kept in: double for double operands, float for all others.
 constexpr Dtype accumulator_dtype(Dtype dtype) { return dtype == Dtype::f64 ? Dtype::f64 : Dtype::f32; }

@@ -11,9 +11,9 @@ namespace masthead::inline v0 {
 /// What a Head is compiled with. Each part that is left out saves compiling it and makes the program smaller;
 /// what needs it is then refused.
 struct HeadParts {
-  /// The SIMT engine, which computes fp32 and tf32 as fp32_ieee, and bf16 and fp16, where the tensor cores do
-  /// not: on other GPUs than sm_90, in code that is not compiled for sm_90a and (bf16, fp16, tf32) where TMA
-  /// cannot read x or the weight. fp8 has none.
+  /// The SIMT engine, which computes fp32, tf32 and fp16_scaled as fp32_ieee, and bf16 and fp16, where the
+  /// tensor cores do not: on other GPUs than sm_90, in code that is not compiled for sm_90a and (bf16, fp16,
+  /// tf32) where TMA cannot read x or the weight. fp8 has none.
   bool simt = true;
   bool log_softmax = true;  ///< Output::log_softmax
 };

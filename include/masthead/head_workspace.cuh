@@ -6,6 +6,7 @@
 
 #include "masthead/host/linear_softmax_sm90.cuh"
 #include "masthead/kernel/batch_norm.cuh"
+#include "masthead/select_policy.hpp"
 #include "masthead/tile/prepared_layout.hpp"
 
 namespace masthead::inline v0 {

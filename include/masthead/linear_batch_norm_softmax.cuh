@@ -10,6 +10,7 @@
 #include "masthead/host/prepared_weight.cuh"
 #include "masthead/kernel/batch_norm.cuh"
 #include "masthead/kernel/linear_affine.cuh"
+#include "masthead/select_policy.hpp"
 #include "masthead/softmax/scale_softmax.cuh"
 
 namespace masthead::inline v0 {

@@ -19,27 +19,7 @@ using test::Stream;
 
 MASTHEAD_HEAD_TESTS(PrecisionOf<Precision::fp16_scaled>);
 
-namespace {
-
 constexpr Precision fp16_scaled = Precision::fp16_scaled;
-
-bool runs_scaled(const Head<fp16_scaled>& head) {
-  if (head.policy(1).product == masthead::Product::f16) return true;
-  test::skip("scaled fp16: not sm_90a");
-  return false;
-}
-
-std::vector<unsigned char> bits_of(const HeadProblem& p, const HeadCase& c, Mode mode) {
-  DeviceProblem<float> problem(p, c);
-  const Stream stream;
-  const Head<fp16_scaled> head(problem.parameters(), stream);
-  Findings findings;
-  const auto y = test::forward<float>(head, problem.x.view(), p.out_features, mode, stream, findings);
-  for (const test::Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
-  return y.bytes;
-}
-
-}  // namespace
 
 TEST_SUITE("device head scaled fp16") {
   TEST_CASE("operands are rounded to the nearest half of their row's scale") {
@@ -49,7 +29,7 @@ TEST_SUITE("device head scaled fp16") {
       HeadProblem p = test::problem_of(c, Dtype::f32);
       DeviceProblem<float> problem(p, c);
       const Stream stream;
-      if (!runs_scaled(Head<fp16_scaled>(problem.parameters(), stream))) return;
+      if (!test::runs_product(Head<fp16_scaled>(problem.parameters(), stream))) return;
       // Ties towards both neighbours, what lies next to them, and what is small beside the rest of its row.
       const double half = 0x1p-11, next = 0x1p-23;
       const std::vector<double> special = {
@@ -65,9 +45,9 @@ TEST_SUITE("device head scaled fp16") {
       for (double& x : other.x) x = static_cast<float>(x * (1 + 0x1p-10));
       for (const Mode mode : {Mode::eval, Mode::training}) {
         CAPTURE(name(mode));
-        const auto bits = bits_of(p, c, mode);
-        CHECK(bits == bits_of(rounded, c, mode));
-        CHECK(bits != bits_of(other, c, mode));
+        const auto bits = test::bits_of<fp16_scaled>(p, c, mode);
+        CHECK(bits == test::bits_of<fp16_scaled>(rounded, c, mode));
+        CHECK(bits != test::bits_of<fp16_scaled>(other, c, mode));
       }
     }
   }
@@ -78,14 +58,14 @@ TEST_SUITE("device head scaled fp16") {
     p.running_mean.assign(300, 0.0);
     DeviceProblem<float> problem(p, c);
     const Stream stream;
-    if (!runs_scaled(Head<fp16_scaled>(problem.parameters(), stream))) return;
-    const auto bits = bits_of(p, c, Mode::eval);
+    if (!test::runs_product(Head<fp16_scaled>(problem.parameters(), stream))) return;
+    const auto bits = test::bits_of<fp16_scaled>(p, c, Mode::eval);
     for (const int exponent : {-100, -30, 60, 120}) {
       CAPTURE(exponent);
       HeadProblem scaled = p;
       for (double& x : scaled.x) x = std::ldexp(x, exponent);
       for (double& w : scaled.weight) w = std::ldexp(w, -exponent);
-      CHECK(bits == bits_of(scaled, c, Mode::eval));
+      CHECK(bits == test::bits_of<fp16_scaled>(scaled, c, Mode::eval));
     }
   }
 }

@@ -39,20 +39,6 @@ HeadProblem with_operands(HeadProblem p, const Rounding& rounding) {
   return p;
 }
 
-bool runs_tf32(const Head<tf32>& head) {
-  if (head.policy(1).product == masthead::Product::tf32) return true;
-  test::skip("rounding to tf32: not sm_90a");
-  return false;
-}
-
-std::vector<unsigned char> bits_of(const HeadProblem& p, const HeadCase& c, Mode mode) {
-  DeviceProblem<float> problem(p, c);
-  const Stream stream;
-  const Head<tf32> head(problem.parameters(), stream);
-  Findings findings;
-  return test::forward<float>(head, problem.x.view(), p.out_features, mode, stream, findings).bytes;
-}
-
 }  // namespace
 
 TEST_SUITE("device head tf32") {
@@ -67,7 +53,7 @@ TEST_SUITE("device head tf32") {
       HeadProblem p = test::problem_of(c, Dtype::f32);
       DeviceProblem<float> problem(p, c);
       const Stream stream;
-      if (!runs_tf32(Head<tf32>(problem.parameters(), stream))) return;
+      if (!test::runs_product(Head<tf32>(problem.parameters(), stream))) return;
       // Ties towards both neighbours, what lies next to them, and subnormal numbers.
       const double half = 0x1p-11, next = 0x1p-23, smallest = 0x1p-149;
       const std::vector<double> special = {
@@ -80,9 +66,9 @@ TEST_SUITE("device head tf32") {
       }
       for (const Mode mode : {Mode::eval, Mode::training}) {
         CAPTURE(name(mode));
-        const auto bits = bits_of(p, c, mode);
-        CHECK(bits == bits_of(with_operands(p, test::rounded_to_tf32), c, mode));
-        CHECK(bits != bits_of(with_operands(p, truncated), c, mode));
+        const auto bits = test::bits_of<tf32>(p, c, mode);
+        CHECK(bits == test::bits_of<tf32>(with_operands(p, test::rounded_to_tf32), c, mode));
+        CHECK(bits != test::bits_of<tf32>(with_operands(p, truncated), c, mode));
       }
     }
   }
@@ -101,7 +87,7 @@ TEST_SUITE("device head tf32") {
     DeviceProblem<float> problem(p, c);
     const Stream stream;
     const Head<tf32> head(problem.parameters(), stream);
-    if (!runs_tf32(head)) return;
+    if (!test::runs_product(head)) return;
     Findings findings;
     const auto y = test::forward<float>(head, problem.x.view(), features, Mode::eval, stream, findings,
                                         Output::log_softmax)

@@ -3,7 +3,7 @@
 #include <cstddef>
 
 #include "masthead/parameters.hpp"
-#include "masthead/policy.hpp"
+#include "masthead/select_policy.hpp"
 
 using namespace masthead;
 

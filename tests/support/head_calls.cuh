@@ -74,6 +74,27 @@ void test_bits() {
   }
 }
 
+/// Whether `head` multiplies as its precision does on sm_90; if not, says that the case is skipped.
+template <Precision precision>
+bool runs_product(const Head<precision>& head) {
+  if (head.policy(1).product == masthead::product_of(precision)) return true;
+  skip("the operands' rounding: not sm_90a");
+  return false;
+}
+
+/// y of the problem in its operands' dtype, as bytes.
+template <Precision precision>
+std::vector<unsigned char> bits_of(const HeadProblem& p, const HeadCase& c, Mode mode) {
+  using T = ElementOf<precision>;
+  DeviceProblem<T> problem(p, c);
+  const Stream stream;
+  const Head<precision> head(problem.parameters(), stream);
+  Findings findings;
+  const auto y = forward<T>(head, problem.x.view(), p.out_features, mode, stream, findings);
+  for (const Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
+  return y.bytes;
+}
+
 /// Counts the words in which `a` and `b` differ.
 template <class Word>
 __global__ void count_differences_kernel(const Word* a, const Word* b, std::int64_t words,

@@ -95,17 +95,16 @@ inline CUtensorMap make_tensor_map(const std::string& name, const PreparedMatrix
   constexpr std::int64_t most = std::int64_t{1} << 31;
   if (m.rows >= most) throw Error(name + ".rows", m.rows, "must be below 2^31 for TMA");
   if (m.columns >= most) throw Error(name + ".columns", m.columns, "must be below 2^31 for TMA");
-  const bool halves = has_f16_parts(product);
-  const int bytes = halves ? 2 : 1;
+  const int bytes = part_element_bytes(product);
   const cuuint64_t extents[3] = {static_cast<cuuint64_t>(m.columns), static_cast<cuuint64_t>(m.rows),
                                  static_cast<cuuint64_t>(parts_of(product))};
   const cuuint64_t strides[2] = {static_cast<cuuint64_t>(m.row_stride),
                                  static_cast<cuuint64_t>(m.part_stride)};
   const cuuint32_t box[3] = {static_cast<cuuint32_t>(swizzle_row_bytes / bytes),
                              static_cast<cuuint32_t>(box_rows), static_cast<cuuint32_t>(box_parts)};
-  return detail::encode_tensor_map(name,
-                                   halves ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8,
-                                   3, m.data, extents, strides, box);
+  return detail::encode_tensor_map(
+      name, has_f16_parts(product) ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8, 3,
+      m.data, extents, strides, box);
 }
 
 }  // namespace masthead::inline v0

@@ -34,7 +34,7 @@ template <Product product, class T>
 struct PreparedVector {
   static constexpr int count = 16 / static_cast<int>(sizeof(T));
   static constexpr int held = prepare_held_elements / count;
-  static constexpr int target_bytes = has_f16_parts(product) ? 2 : 1;
+  static constexpr int target_bytes = part_element_bytes(product);
 
   __device__ __forceinline__ static float element(const uint4& raw, int i) {
     const std::uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};

@@ -91,7 +91,7 @@ class RowReduce {
       }
       __syncthreads();
       // Every warp merges all warps: no second barrier.
-      part = lane < warps ? OnlineSoftmax<T>{storage_.pairs[lane % warps][0], storage_.pairs[lane % warps][1]}
+      part = lane < warps ? OnlineSoftmax<T>{storage_.pairs[lane][0], storage_.pairs[lane][1]}
                           : OnlineSoftmax<T>{};
       part = merge_lanes(part);
     }

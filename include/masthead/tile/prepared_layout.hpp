@@ -30,7 +30,7 @@ struct PreparedLayout {
   std::int64_t rows, columns;
 
   constexpr std::int64_t parts() const { return parts_of(product); }
-  constexpr std::int64_t element_bytes() const { return has_f16_parts(product) ? 2 : 1; }
+  constexpr std::int64_t element_bytes() const { return part_element_bytes(product); }
   constexpr std::int64_t part_bytes() const { return ceil_div(columns * element_bytes(), 16) * 16; }
   constexpr std::int64_t row_bytes() const { return parts() * part_bytes(); }
   /// Nothing when it does not fit in 63 bits.

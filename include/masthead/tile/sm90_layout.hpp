@@ -26,8 +26,7 @@ struct Sm90Layout {
 
   /// Of what wgmma multiplies.
   MASTHEAD_HOST_DEVICE constexpr int element_bytes() const {
-    if (has_f16_parts(product)) return 2;
-    if (product == Product::e4m3) return 1;
+    if (is_prepared(product)) return part_element_bytes(product);
     return dtype == Dtype::f64 ? 8 : dtype == Dtype::f32 ? 4 : 2;
   }
   /// Of what wgmma multiplies; f32 is tf32.
