@@ -15,7 +15,8 @@
 
 namespace test {
 
-/// Bits: over 20 runs, and of a row in batches of any size, at any place and with whatever policy.
+/// Bits: over 20 runs (3 under MASTHEAD_TEST_SMALL), and of a row in batches of any size, at any place and
+/// with whatever policy.
 template <Precision precision>
 void test_bits() {
   using T = ElementOf<precision>;
@@ -58,7 +59,7 @@ void test_bits() {
       const std::vector<unsigned char> all = run(mode, 0, pool);
       CHECK(all != poison);
       int different_runs = 0;
-      for (int i = 0; i < 20; ++i) different_runs += run(mode, 0, pool) != all;
+      for (int i = 0; i < (small_sizes() ? 3 : 20); ++i) different_runs += run(mode, 0, pool) != all;
       CHECK(different_runs == 0);
       if (mode == Mode::training) continue;
       for (const std::int64_t count : {1, 2, 16, 17, 128, 129, 257, 1024}) {
@@ -260,7 +261,8 @@ void test_concurrency() {
     CHECK(workspace.intact());
     CHECK(other_workspace.intact());
 
-    std::vector<std::string> wrong(4);
+    // racecheck loses track of launches from several threads: one then.
+    std::vector<std::string> wrong(under_racecheck() ? 1 : 4);
     std::vector<std::thread> threads;
     for (std::string& text : wrong) {
       threads.emplace_back([&] {
@@ -288,14 +290,21 @@ void test_concurrency() {
 
     DeviceMatrix<T> y(batch, features);
     DeviceMatrix<masthead::Accumulator<T>> wide(batch, features);
+    if (mode == Mode::training && sizeof(T) == 2 && under_initcheck()) {
+      skip("a 16-bit y in training mode without a workspace: its logits come by TMA, unseen by initcheck");
+    } else {
+      if (mode == Mode::eval) {
+        head.forward(problem.x.view(), y.view(), stream);
+      } else {
+        head.forward_training(problem.x.view(), y.view(), {}, stream);
+      }
+      CHECK(y.download().bytes == a.bytes);
+    }
     if (mode == Mode::eval) {
-      head.forward(problem.x.view(), y.view(), stream);
       head.forward(problem.x.view(), wide.view(), stream);
     } else {
-      head.forward_training(problem.x.view(), y.view(), {}, stream);
       head.forward_training(problem.x.view(), wide.view(), {}, stream);
     }
-    CHECK(y.download().bytes == a.bytes);
     CHECK(wide.download().bytes ==
           forward<masthead::Accumulator<T>>(head, problem.x.view(), features, mode, stream, findings).bytes);
   }
