@@ -53,13 +53,15 @@ inline CUtensorMap encode_tensor_map(const std::string& name, CUtensorMapDataTyp
                                      const void* data, const cuuint64_t* extents, const cuuint64_t* strides,
                                      const cuuint32_t* box) {
   const cuuint32_t element_strides[3] = {1, 1, 1};
+  // Where rows are not whole sectors apart, a promotion to 256 bytes fetches a third more than one to 128.
+  const auto promotion =
+      strides[0] % 256 == 0 ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B : CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
   CUtensorMap map;
   static const auto encode =
       driver_function<PFN_cuTensorMapEncodeTiled_v12000>("cuTensorMapEncodeTiled", 12000);
-  const CUresult status =
-      encode(&map, type, static_cast<cuuint32_t>(rank), const_cast<void*>(data), extents, strides, box,
-             element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult status = encode(&map, type, static_cast<cuuint32_t>(rank), const_cast<void*>(data), extents,
+                                 strides, box, element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                 CU_TENSOR_MAP_SWIZZLE_128B, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) require_success(status, "cuTensorMapEncodeTiled(" + name + ")");
   return map;
 }
