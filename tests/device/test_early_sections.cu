@@ -23,9 +23,11 @@ bool runs_wgmma() {
   return false;
 }
 
-/// How many tiles of the schedule each cluster is given, and which rows it completes early.
+/// How many tiles of the schedule each cluster is given, which rows it completes early, and how they are
+/// claimed.
 struct Shape {
   int clusters, raster_groups, split_columns;
+  bool whole_rows = false;
 };
 
 /// A head whose schedule the test chooses, on a stream of its own.
@@ -50,7 +52,9 @@ class Runs {
     schedule.split_columns = std::min(shape.split_columns, schedule.grid.tiles_n);
     early_ = EarlySections::of(schedule, spec.tile.m, spec.cluster_m);
     REQUIRE(early_.count() > 0);
-    linear.softmax_early(y_.view(), partials(), schedule, early_);
+    FinaliseUnits units = FinaliseUnits::of(problem_.shape.out_features, shape.whole_rows ? 512 : 8192);
+    units.whole_rows = shape.whole_rows;
+    linear.softmax_early(y_.view(), partials(), schedule, early_, units);
   }
   /// Without early rows.
   std::vector<unsigned char> run_late() {
@@ -74,8 +78,8 @@ class Runs {
   }
   void poison() { y_.poison(); }
 
-  /// How many units of the early rows were finalised under the mainloop in the last run, which must be over;
-  /// checks that all tiles of all sections were counted.
+  /// How many units, or whole rows, of the early rows were finalised under the mainloop in the last run,
+  /// which must be over; checks that all tiles of all sections were counted.
   unsigned finalised_early() {
     std::vector<SectionProgress> progress(static_cast<std::size_t>(early_.count()));
     const std::int64_t parts = ceil_div(problem_.shape.out_features, spec.tile.n);
@@ -110,8 +114,10 @@ class Runs {
   EarlySections early_;
 };
 
-constexpr Shape shapes[] = {{1000, 1, 0}, {3, 1, 0},       {2, 2, 1}, {1, 2, 3},
-                            {3, 1000, 2}, {1, 1000, 1000}, {2, 3, 1}};
+constexpr Shape shapes[] = {
+    {1000, 1, 0},      {3, 1, 0}, {2, 2, 1},       {1, 2, 3},       {3, 1000, 2},
+    {1, 1000, 1000},   {2, 3, 1}, {3, 1, 0, true}, {1, 2, 3, true}, {1, 1000, 1000, true},
+    {1000, 2, 1, true}};
 
 template <PolicySpec spec, class T>
 void check_shapes(const HeadCase& c, std::int64_t pad = 0) {
@@ -124,6 +130,7 @@ void check_shapes(const HeadCase& c, std::int64_t pad = 0) {
     CAPTURE(shape.clusters);
     CAPTURE(shape.raster_groups);
     CAPTURE(shape.split_columns);
+    CAPTURE(shape.whole_rows);
     int different = 0;
     for (int i = 0; i < (test::small_sizes() ? 2 : 20); ++i) {
       different += runs.run(shape) != expected;
@@ -153,6 +160,28 @@ TEST_SUITE("device early sections") {
     CHECK(runs.run({4, 1, 0}) == expected);
     CHECK(runs.early().count() > 16);
     CHECK(runs.early().count() <= EarlySections::most);
+  }
+
+  TEST_CASE("long rows: the upper half of a batch is finalised early, with the bits of smaller batches") {
+    if (!runs_wgmma()) return;
+    if (test::small_sizes()) return test::skip("1024 x 4096 -> 40960: not under MASTHEAD_TEST_SMALL");
+    using T = __nv_bfloat16;
+    DeviceProblem<T> problem(HeadCase{.shape = {1024, 4096, 40960}, .scale = {3}, .seed = 39});
+    const Stream stream;
+    const Head<Precision::bf16> head(problem.parameters(), stream);
+    DeviceMatrix<T> y(1024, 40960);
+    const auto in_batches_of = [&](std::int64_t rows) {
+      y.poison();
+      for (std::int64_t first = 0; first < 1024; first += rows) {
+        const Matrix<const T> x = problem.x.view();
+        const Matrix<T> out = y.view();
+        head.forward({x.data + first * x.row_stride, rows, x.columns, x.row_stride},
+                     Matrix<T>(out.data + first * out.row_stride, rows, out.columns, out.row_stride), stream);
+      }
+      stream.synchronize();
+      return y.download().bytes;
+    };
+    CHECK(in_batches_of(1024) == in_batches_of(512));
   }
 
   TEST_CASE("two streams at once, and a graph replayed over poisoned memory") {

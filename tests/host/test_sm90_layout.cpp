@@ -278,6 +278,20 @@ TEST_SUITE("host sm90 layout") {
       CHECK(units.columns <= 8192);
       CHECK(std::int64_t{units.blocks} * units.columns >= columns);
       CHECK((units.blocks - 1) * std::int64_t{units.columns} < columns);
+      CHECK(units.whole_rows == (columns > 32768));
+      for (const bool whole_rows : {false, true}) {
+        const FinaliseUnits claimed{units.blocks, units.columns, whole_rows};
+        constexpr int rows = 7;
+        std::set<std::pair<int, int>> seen;
+        for (int unit = 0; unit < rows * claimed.blocks; ++unit) {
+          const auto [row, block] = claimed.at(unit, rows);
+          CHECK(row < rows);
+          CHECK(block < claimed.blocks);
+          if (whole_rows) CHECK(row == unit / claimed.units_a_claim());
+          seen.insert({row, block});
+        }
+        CHECK(static_cast<int>(seen.size()) == rows * claimed.blocks);
+      }
     }
   }
 

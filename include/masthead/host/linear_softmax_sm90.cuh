@@ -45,12 +45,11 @@ Reason check_compiled_for_sm90a(const Device& device) {
 }
 
 /// Whether it is worth to finalise rows under the mainloop of later tiles. A small y is read again from L2 in
-/// little time. Long rows come back from memory, and each unit of them adds up the partials of the whole row:
-/// two warps a block are too slow for that.
-// 1024 x 4096 -> 128256 with and without: 1798 and 1805 us, 4096 x 8192 -> 8192: 831 and 853.
+/// little time; with long rows W is read twice, which fewer rows do not hide.
+// 4096 x 8192 -> 8192 with and without: 831 and 853 us, 1024 x 4096 -> 128256: 1768 and 1842.
 constexpr bool finalises_early_sm90(std::int64_t batch, std::int64_t out_features) {
   constexpr std::int64_t elements = 24 << 20, longest = 32768;
-  return out_features <= longest && batch >= elements / out_features;
+  return batch >= (out_features <= longest ? elements / out_features : 1024);
 }
 
 /// Bytes of what finalising rows early needs: the progress of the sections and the folded affine.
@@ -131,9 +130,12 @@ class LinearSoftmaxSm90 {
     if constexpr (finalises_early<U>) {
       if (finalises_early_sm90(y.rows, y.columns) && is_tensor_map(y)) {
         PersistentSchedule schedule = early_schedule<U>();
-        schedule.split_last_band(turns_to_finalise(y, schedule));
+        const auto units = FinaliseUnits::of(y.columns, finalise_columns);
+        if (const int turns = turns_to_finalise(y, schedule, units); turns > 0) {
+          schedule.split_last_band(turns);
+        }
         const auto early = EarlySections::of(schedule, spec.tile.m, spec.cluster_m);
-        if (early.count() > 0) return softmax_early(y, partials, schedule, early);
+        if (early.count() > 0) return softmax_early(y, partials, schedule, early, units);
       }
     }
     general<Mode::eval>(params<PersistentSchedule>(y, partials));
@@ -161,8 +163,7 @@ class LinearSoftmaxSm90 {
   /// needs the first, and early_bytes_sm90(...) behind the partials.
   template <class U>
   void softmax_early(const Matrix<U>& y, RowPartial* partials, const PersistentSchedule& schedule,
-                     const EarlySections& early) const {
-    const auto units = FinaliseUnits::of(y.columns, finalise_columns);
+                     const EarlySections& early, const FinaliseUnits& units) const {
     auto* const progress = reinterpret_cast<SectionProgress*>(partials + y.rows * grid_.tiles_n);
     auto* const affine = reinterpret_cast<AffineColumn*>(progress + EarlySections::most);
     launch("begin_sections_sm90_kernel", &begin_sections_sm90_kernel<T>,
@@ -247,15 +248,21 @@ class LinearSoftmaxSm90 {
     launch(name, kernel, cooperative, p);
   }
 
-  /// Turns of the mainloop in which the upper half of the last band is finalised.
+  /// Turns of the mainloop that the lower half of the last band takes after the rest, in which its upper half
+  /// is finalised; 0: it is not.
   template <class U>
-  int turns_to_finalise(const Matrix<U>& y, const PersistentSchedule& schedule) const {
+  int turns_to_finalise(const Matrix<U>& y, const PersistentSchedule& schedule,
+                        const FinaliseUnits& units) const {
     constexpr std::int64_t bytes_a_step = 1280;  // that a block finalises while it multiplies a slice of k
-    const int upper = (std::min(grid_.groups_m, schedule.raster_groups) + 1) / 2;
+    const int groups = (grid_.groups_m - 1) % schedule.raster_groups + 1, upper = (groups + 1) / 2;
     const std::int64_t rows = std::int64_t{upper} * spec.cluster_m * spec.tile.m,
                        blocks = std::int64_t{schedule.clusters} * spec.cluster_m;
-    return static_cast<int>(ceil_div(rows * y.columns * static_cast<std::int64_t>(sizeof(U)),
-                                     blocks * ceil_div(x_.columns, spec.tile.k) * bytes_a_step));
+    const auto turns = static_cast<int>(ceil_div(rows * y.columns * static_cast<std::int64_t>(sizeof(U)),
+                                                 blocks * ceil_div(x_.columns, spec.tile.k) * bytes_a_step));
+    if (!units.whole_rows) return turns;
+    // A warp that is behind with a long row keeps its block: all the time there is, or none.
+    const auto all = static_cast<int>(std::int64_t{groups - upper} * grid_.tiles_n / schedule.clusters);
+    return turns <= all ? all + 2 : 0;
   }
 
   template <Mode mode, class U>

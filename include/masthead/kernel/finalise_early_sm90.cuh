@@ -40,6 +40,12 @@ struct EarlyStorageSm90 {
   StageRing<1>::SharedStorage panel;            // from the consumers to the warp that stores what they stage
   StageRing<1>::SharedStorage last_tile;        // full when the block has stored its last tile
   ClusterTile tile[Sm90Layout::affine_stages];  // which the affine is of
+  // Of a warp that finalises: kept here, since it has no registers to spare.
+  struct Warp {
+    int spare;  // claims it may still make once the block has stored its last tile
+    int section, unit;
+    RowTotal total;  // of the unit's row
+  } warp[4];
 };
 
 /// Loads a tile's affine as begin_sections_sm90_kernel left it. One warp; the ring was told so.
@@ -85,31 +91,39 @@ class EarlyFinaliserSm90 {
   static constexpr bool available = layout.product == Product::plain && layout.tile.n == 32 * vector;
 
   /// Finalises complete sections until all are claimed or `last_tile` is full: the block has stored it. All
-  /// lanes call it.
+  /// lanes call it; `storage` is the warp's.
   // Blocks with a tile less than others go on for about its time. For a section that may take forever to
   // complete, where other blocks wait for a multiprocessor, they do not wait long.
   template <class Params>
-  __device__ __forceinline__ static void run(const Params& p, const StageRing<1>& last_tile) {
+  __device__ __forceinline__ static void run(const Params& p, const StageRing<1>& last_tile,
+                                             EarlyStorageSm90::Warp& storage) {
     const int lane = static_cast<int>(cuda::ptx::get_sreg_laneid());
-    int spare = static_cast<int>(blockIdx.x) >= p.early.last_blocks ? p.k_steps / steps_a_unit : 0;
+    const bool waits = static_cast<int>(blockIdx.x) >= p.early.last_blocks;
+    const int claim_steps = steps_a_unit * p.units.units_a_claim();
+    set(storage.spare, waits ? p.k_steps / claim_steps : 0, lane);
 #pragma unroll 1
-    for (int section = 0; section < p.early.count(); ++section) {
-      int polls = spare > 0 ? 40 : 0;
+    for (int section = 0; section < p.early.count(); section = storage.section + 1) {
+      set(storage.section, section, lane);
+      int polls = storage.spare > 0 ? 40 : 0;
 #pragma unroll 1
       while (!complete(p.progress[section], p.early.blocks_in(section), lane)) {
         if (last_tile.is_full({}) && --polls < 0) return;
         __nanosleep(500);
       }
+      set(storage.unit, -1, lane);
 #pragma unroll 1
       for (;;) {
-        if (last_tile.is_full({}) && --spare < 0) return;
-        // Opaque: what depends on the section would be kept in registers, and there are none to spare.
-        const int s = ptx::opaque(section), rows = p.early.rows_in(s);
-        int row = claim(p.progress[s], lane), column_block = 0;
-#pragma unroll 1
-        for (; row >= rows; row -= rows) ++column_block;
-        if (column_block >= p.units.blocks) break;
-        finalise(p, p.early.first_row(s) + row, column_block, lane);
+        const int next = storage.unit + 1;
+        if (p.units.whole_rows && next % p.units.blocks != 0) {
+          set(storage.unit, next, lane);
+        } else {
+          if (last_tile.is_full({})) {
+            if (storage.spare <= 0) return;
+            set(storage.spare, storage.spare - 1, lane);
+          }
+          if (!claim(p, storage, lane)) break;
+        }
+        finalise(p, storage, lane);
       }
     }
   }
@@ -123,22 +137,40 @@ class EarlyFinaliserSm90 {
     cuda::ptx::fence_proxy_async();  // which wrote the codes
     return true;
   }
-  __device__ static int claim(SectionProgress& progress, int lane) {
-    unsigned unit = 0;
-    if (lane == 0) unit = DeviceCount(progress.claimed).fetch_add(1, cuda::memory_order_relaxed);
-    return static_cast<int>(__shfl_sync(0xffffffffu, unit, 0));
+  /// All lanes have read the old value; all read the new one on return.
+  template <class T>
+  __device__ __forceinline__ static void set(T& shared, const T& value, int lane) {
+    __syncwarp();
+    if (lane == 0) shared = value;
+    __syncwarp();
+  }
+
+  /// Claims the next unit of the section, or row of units, and takes its row's total; false when there is
+  /// none.
+  template <class Params>
+  __device__ __forceinline__ static bool claim(const Params& p, EarlyStorageSm90::Warp& storage, int lane) {
+    const int section = storage.section, rows = p.early.rows_in(section);
+    unsigned claimed = 0;
+    if (lane == 0)
+      claimed = DeviceCount(p.progress[section].claimed).fetch_add(1, cuda::memory_order_relaxed);
+    const int unit = static_cast<int>(__shfl_sync(0xffffffffu, claimed, 0)) * p.units.units_a_claim();
+    if (unit >= rows * p.units.blocks) return false;
+    set(storage.unit, unit, lane);
+    const std::int64_t row = p.early.first_row(section) + p.units.at(unit, rows).row;
+    const int parts = p.schedule.grid.tiles_n;
+    set(storage.total, warp_row_total(p.partials + row * parts, parts, lane), lane);
+    return true;
   }
 
   /// One block of columns of a row; y is what TMA can store.
   template <class Params>
-  __device__ __forceinline__ static void finalise(const Params& p, std::int64_t row, int column_block,
+  __device__ __forceinline__ static void finalise(const Params& p, const EarlyStorageSm90::Warp& storage,
                                                   int lane) {
     static_assert(finalise_columns / layout.tile.n <= 32, "a lane for each part of the block");
-    const int parts = p.schedule.grid.tiles_n;
-    const RowPartial* partials = p.partials + row * parts;
-    const RowTotal total = warp_row_total(partials, parts, lane);
-    const int part = column_block * (p.units.columns / layout.tile.n) + lane;
-    const float factor = total.factor(load_partial(partials, part, parts).reference);
+    const auto [row_in_section, column_block] = p.units.at(storage.unit, p.early.rows_in(storage.section));
+    const std::int64_t row = p.early.first_row(storage.section) + row_in_section;
+    const int parts = p.schedule.grid.tiles_n, part = column_block * (p.units.columns / layout.tile.n) + lane;
+    const float factor = storage.total.factor(load_partial(p.partials + row * parts, part, parts).reference);
     const std::int64_t first = std::int64_t{column_block} * p.units.columns,
                        left = p.y.matrix.columns - first;
     U* y = p.y.matrix.data + row * p.y.matrix.row_stride + first + lane * vector;
@@ -216,7 +248,7 @@ __device__ __forceinline__ void produce_and_finalise(const BlockSm90<layout>& bl
                                                      EarlyStorageSm90& storage, const Params& p) {
   const StageRing<1> last_tile(storage.last_tile);
   if (block.warp == 0) return block.load_operands(p);
-  if (block.warp > 1) return EarlyFinaliserSm90<layout, U>::run(p, last_tile);
+  if (block.warp > 1) return EarlyFinaliserSm90<layout, U>::run(p, last_tile, storage.warp[block.warp]);
 #pragma unroll 1
   for (int turn = 0; turn < 2 || p.schedule.has(block.cluster, turn - 2); ++turn) {
     if (turn >= 2) PanelStoreSm90<layout, U>::store(block, StageRing<1>(storage.panel), p, turn - 2);
@@ -242,8 +274,8 @@ __global__ void __launch_bounds__(finalise_threads)
   unsigned index = blockIdx.x;
   // Last columns first: the GEMM wrote them last, so they are still in L2.
   const auto finalise = [&](std::int64_t first_row, unsigned rows) {
-    const unsigned unit = rows * units.blocks - 1 - index;
-    Finaliser::apply(p, first_row + unit % rows, std::int64_t{unit / rows} * units.columns, units.columns,
+    const auto unit = units.at(static_cast<int>(rows * units.blocks - 1 - index), static_cast<int>(rows));
+    Finaliser::apply(p, first_row + unit.row, std::int64_t{unit.block} * units.columns, units.columns,
                      storage);
   };
   finalise(early.rows(), static_cast<unsigned>(p.y.rows - early.rows()));
@@ -251,7 +283,7 @@ __global__ void __launch_bounds__(finalise_threads)
 #pragma unroll 1
   for (int s = early.count() - 1; s >= 0; --s) {
     const auto rows = static_cast<unsigned>(early.rows_in(s));
-    const unsigned all = rows * units.blocks, left = all - min(all, claimed[s]);
+    const unsigned all = rows * units.blocks, left = all - min(all, claimed[s] * units.units_a_claim());
 #pragma unroll 1
     for (; index < left; index += gridDim.x) {
       finalise(early.first_row(s), rows);

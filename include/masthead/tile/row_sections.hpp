@@ -56,16 +56,26 @@ struct alignas(8) SectionProgress {
   unsigned claimed;  ///< of its units of work: someone finalises them
 };
 
-/// Rows in blocks of about the same number of columns. A unit of finalising is one block of one row; unit u
-/// of r rows is block u / r of row u % r.
+/// Rows in blocks of about the same number of columns. A unit of finalising is one block of one row.
 struct FinaliseUnits {
-  int blocks;   ///< of a row
-  int columns;  ///< of all blocks but the last: a multiple of 512, so that each block starts with a part
+  int blocks;       ///< of a row
+  int columns;      ///< of all blocks but the last: a multiple of 512, so that each block starts with a part
+  bool whole_rows;  ///< units are claimed by rows: of long ones the total costs as much as a block
 
   static constexpr FinaliseUnits of(std::int64_t columns, int most_columns) {
     const std::int64_t blocks = ceil_div(columns, most_columns);
-    return {static_cast<int>(blocks), static_cast<int>(ceil_div(ceil_div(columns, blocks), 512) * 512)};
+    return {static_cast<int>(blocks), static_cast<int>(ceil_div(ceil_div(columns, blocks), 512) * 512),
+            blocks > 4};
   }
+
+  struct Unit {
+    int row, block;
+  };
+  /// The `unit`-th of `rows` rows, in the order in which they are claimed.
+  MASTHEAD_HOST_DEVICE constexpr Unit at(int unit, int rows) const {
+    return whole_rows ? Unit{unit / blocks, unit % blocks} : Unit{unit % rows, unit / rows};
+  }
+  MASTHEAD_HOST_DEVICE constexpr int units_a_claim() const { return whole_rows ? blocks : 1; }
 };
 
 }  // namespace masthead::inline v0
