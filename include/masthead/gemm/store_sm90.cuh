@@ -51,12 +51,20 @@ struct StoreSm90 {
     send_elements(y, panel, row, column, lane);
   }
 
-  /// One finished box to rows from `row` and columns from `column` of y, by the lanes. On return the box may
-  /// be written again.
+  /// Whether the warp's part of a tile lies inside y whole, in vectors of 16 bytes.
+  __device__ __forceinline__ static bool is_inside(const OutputSm90<U>& y, std::int64_t row,
+                                                   std::int64_t column) {
+    return y.by_tma && row + WgmmaFragment::warp_rows <= y.matrix.rows &&
+           column + layout.tile.n <= y.matrix.columns;
+  }
+
+  /// One finished box to rows from `row` and columns from `column` of y, by the lanes; `inside`: is_inside of
+  /// the tile it is from. On return the box may be written again.
   // Not by TMA: a warp waits for its fences and for its turn at the copy engine, which the operands keep
-  // busy.
+  // busy. One question a tile: branches a row take longer than the stores.
   __device__ __forceinline__ static void box_by_lanes(const OutputSm90<U>& y, const unsigned char* box,
-                                                      std::int64_t row, std::int64_t column, int lane) {
+                                                      std::int64_t row, std::int64_t column, bool inside,
+                                                      int lane) {
     constexpr int unit = 16 / static_cast<int>(sizeof(U)), lanes_a_row = WarpPanel::box_columns / unit,
                   rows_a_turn = 32 / lanes_a_row, turns = WgmmaFragment::warp_rows / rows_a_turn;
     __syncwarp();
@@ -67,8 +75,15 @@ struct StoreSm90 {
       units[i] = *reinterpret_cast<const uint4*>(box + WarpPanel::offset(first + i * rows_a_turn, at));
     }
     __syncwarp();
-    const std::int64_t rows = y.matrix.rows - row - first, columns = y.matrix.columns - column - at;
     U* target = y.matrix.data + (row + first) * y.matrix.row_stride + column + at;
+    if (inside) {
+#pragma unroll
+      for (int i = 0; i < turns; ++i, target += rows_a_turn * y.matrix.row_stride) {
+        *reinterpret_cast<uint4*>(target) = units[i];
+      }
+      return;
+    }
+    const std::int64_t rows = y.matrix.rows - row - first, columns = y.matrix.columns - column - at;
 #pragma unroll
     for (int i = 0; i < turns; ++i, target += rows_a_turn * y.matrix.row_stride) {
       if (i * rows_a_turn >= rows) continue;

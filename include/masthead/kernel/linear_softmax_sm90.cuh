@@ -22,9 +22,11 @@ struct CodedTileSm90 {
     unsigned char* box = block.storage.panel + warp * layout.warp_panel_bytes();
     const std::int64_t row = block.first_row(tile) + warp * WgmmaFragment::warp_rows;
     const std::int64_t column = block.first_column(tile);
+    const bool inside = StoreSm90<layout, U>::is_inside(p.y, row, column);
     RowPartial partial[2];
     Epilogue::to_streamed_softmax(acc, affine, block.lane, partial, box, [&](int i) {
-      StoreSm90<layout, U>::box_by_lanes(p.y, box, row, column + i * WarpPanel::box_columns, block.lane);
+      StoreSm90<layout, U>::box_by_lanes(p.y, box, row, column + i * WarpPanel::box_columns, inside,
+                                         block.lane);
     });
     Epilogue::publish(partial, p.partials, p.schedule.grid.tiles_n, tile.n, row, p.y.matrix.rows, block.lane);
   }
