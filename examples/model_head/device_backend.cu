@@ -116,8 +116,9 @@ class DeviceBackend final : public Backend {
         scale_(problem.scale, stream_),
         y_(static_cast<std::size_t>(shape_.batch * shape_.out_features)),
         head_(parameters(problem.epsilon), stream_),
-        workspace_(static_cast<std::size_t>(
-            head_.workspace_bytes(shape_.batch, plan.mode, masthead::dtype_of<Result>))) {}
+        workspace_(static_cast<std::size_t>(head_.workspace_bytes(
+            masthead::Matrix<const Element>(x_.data(), shape_.batch, shape_.in_features), plan.mode,
+            masthead::dtype_of<Result>, plan.output))) {}
 
   std::string device() const override {
     int device = 0;

@@ -42,7 +42,7 @@ class AnyHead {
   virtual bool is_prepared() const = 0;
   virtual void update(cudaStream_t stream) = 0;
 
-  virtual std::int64_t workspace_bytes(std::int64_t batch, masthead::Mode mode) const = 0;
+  virtual std::int64_t workspace_bytes(const InputMatrix& x, masthead::Mode mode) const = 0;
   virtual void forward(const InputMatrix& x, const OutputMatrix& y, const masthead::Workspace& workspace,
                        cudaStream_t stream) const = 0;
   virtual void forward_training(const InputMatrix& x, const OutputMatrix& y,

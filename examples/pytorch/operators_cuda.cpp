@@ -122,7 +122,7 @@ Tensor with_head(const HeadTensors& t, mh::Mode mode, at::ScalarType dtype, cons
       {t.weight.const_data_ptr(), precision, dtype_of(y)}, t.weight, parameters, stream);
   const AnyHead& head = cached->current(t.weight, stream, mode == mh::Mode::training);
   const Tensor x = is_readable(precision, t.x) ? t.x : readable_copy(precision, t.x);
-  const std::int64_t bytes = head.workspace_bytes(x.size(0), mode);
+  const std::int64_t bytes = head.workspace_bytes(input_matrix(x), mode);
   const Tensor workspace = empty({bytes}, at::kByte, t.x);
   run(head, input_matrix(x), OutputMatrix{y.mutable_data_ptr(), dtype_of(y), y.size(0), y.size(1), y.size(1)},
       mh::Workspace{workspace.mutable_data_ptr(), bytes}, stream);

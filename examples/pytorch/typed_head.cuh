@@ -44,8 +44,8 @@ class TypedHead final : public AnyHead {
     if constexpr (prepares<precision>) head_.update(stream);
   }
 
-  std::int64_t workspace_bytes(std::int64_t batch, mh::Mode mode) const override {
-    return head_.workspace_bytes(batch, mode, mh::dtype_of<U>);
+  std::int64_t workspace_bytes(const InputMatrix& x, mh::Mode mode) const override {
+    return head_.workspace_bytes(typed<const T>(x), mode, mh::dtype_of<U>);
   }
   void forward(const InputMatrix& x, const OutputMatrix& y, const mh::Workspace& workspace,
                cudaStream_t stream) const override;

@@ -219,8 +219,9 @@ TEST_SUITE("device errors") {
     const auto both_refused = [&](const auto& change, const std::string& argument, const auto& value,
                                   const std::string& rule) {
       for (const Mode mode : {Mode::eval, Mode::training}) {
-        const std::int64_t needed = f.head.workspace_bytes(4, mode);
+        const std::int64_t needed = f.head.workspace_bytes(f.x(), mode);
         REQUIRE(needed > 0);
+        REQUIRE(needed <= f.head.workspace_bytes(4, mode));
         Workspace workspace{f.workspace.view().data, needed};
         change(workspace);
         refused(

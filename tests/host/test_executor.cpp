@@ -351,6 +351,7 @@ TEST_SUITE("host head") {
     for (const Mode mode : {Mode::eval, Mode::training}) {
       const std::int64_t bytes = head.workspace_bytes(shape.batch, mode);
       REQUIRE(bytes > 0);
+      CHECK(head.workspace_bytes(problem.x_view(), mode) == bytes);
       constexpr std::int64_t fence = 512;
       const host::AlignedBuffer<unsigned char> memory(bytes + fence);
       std::memset(memory.data(), 0xff, at(bytes + fence));

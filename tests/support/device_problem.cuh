@@ -200,7 +200,7 @@ FencedMatrix<masthead::HostElement<masthead::dtype_of<U>>> forward(
     masthead::Output output = masthead::Output::softmax, const masthead::RunningStatistics& running = {},
     std::int64_t pad = 0, std::int64_t shift = 0) {
   DeviceMatrix<U> y(x.rows, features, features + pad, shift);
-  const DeviceWorkspace workspace(head.workspace_bytes(x.rows, mode, masthead::dtype_of<U>));
+  const DeviceWorkspace workspace(head.workspace_bytes(x, mode, masthead::dtype_of<U>, output));
   if (mode == masthead::Mode::eval) {
     head.forward(x, y.view(), workspace.view(), stream, output);
   } else {

@@ -41,7 +41,12 @@ requires(precision != Precision::fp8) class Head {
            std::to_string(kernel.columns) + "_" + kernel.name;
   }
 
-  /// Bytes of workspace a forward pass needs, aligned to 256.
+  /// Bytes of workspace, aligned to 256, that a pass over `x` needs; the output makes no difference.
+  std::int64_t workspace_bytes(const Matrix<const Element>& x, Mode mode = Mode::eval,
+                               Dtype y = operand_dtype(precision), Output = Output::softmax) const {
+    return workspace_bytes(x.rows, mode, y);
+  }
+  /// The same by x's rows.
   std::int64_t workspace_bytes(std::int64_t batch, Mode mode = Mode::eval,
                                Dtype y = operand_dtype(precision)) const {
     return HeadWorkspace::of(operand_dtype(precision), y, mode, batch, parameters_.out_features()).bytes;
