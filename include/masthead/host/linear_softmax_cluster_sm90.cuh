@@ -71,7 +71,7 @@ class LinearSoftmaxClusterSm90 {
     const auto parts = static_cast<int>(transposed_parts(y.columns));
     run<ClusterEnd::codes>(y, Mode::eval, cluster, parts * cluster, partials);
     launch("finalise_sm90_kernel", &finalise_sm90_kernel<Policy, T>,
-           {.blocks = y.rows * ceil_div(y.columns, finalise_columns),
+           {.blocks = y.rows * finalise_blocks(y.columns),
             .block_threads = finalise_threads,
             .stream = stream_,
             .overlap_previous = true},

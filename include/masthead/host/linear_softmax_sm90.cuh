@@ -140,7 +140,7 @@ class LinearSoftmaxSm90 {
     }
     general<Mode::eval>(params<PersistentSchedule>(y, partials));
     launch("finalise_sm90_kernel", &finalise_sm90_kernel<Policy, U>,
-           {.blocks = y.rows * ceil_div(y.columns, finalise_columns),
+           {.blocks = y.rows * finalise_blocks(y.columns),
             .block_threads = finalise_threads,
             .stream = stream_,
             .overlap_previous = true},

@@ -19,6 +19,10 @@ struct FinaliseSm90Params {
 inline constexpr int finalise_threads = 256;
 /// Columns of a row one block finalises: 4 vectors of 16 bytes a thread.
 inline constexpr int finalise_columns = 8192;
+/// Blocks of a row. The last one takes up to an element a thread more, so that a few columns cost no block.
+MASTHEAD_HOST_DEVICE constexpr std::int64_t finalise_blocks(std::int64_t columns) {
+  return columns <= finalise_columns ? 1 : ceil_div(columns - finalise_threads, finalise_columns);
+}
 
 /// A block of columns of a row by one block of threads.
 template <class Policy, class U>
@@ -42,7 +46,8 @@ class BlockFinaliserSm90 {
     U* y = p.y.data + row * p.y.row_stride + first;
     const int columns =
         static_cast<int>(p.y.columns - first < count ? p.y.columns - first : std::int64_t{count});
-    const int vectored = reinterpret_cast<std::uintptr_t>(y) % 16 == 0 ? columns / vector * vector : 0;
+    const int in_vectors = columns < finalise_columns ? columns / vector * vector : finalise_columns,
+              vectored = reinterpret_cast<std::uintptr_t>(y) % 16 == 0 ? in_vectors : 0;
     const auto reference_at = [&](int column) {
       return load_partial<pieces>(partials, static_cast<int>((first + column) / part_columns), p.parts)
           .reference;
@@ -84,11 +89,12 @@ __global__ void __launch_bounds__(finalise_threads)
   __shared__ typename Finaliser::TempStorage storage;
   ptx::grid_dependency_trigger();
   ptx::grid_dependency_wait();
-  const auto blocks = static_cast<unsigned>(ceil_div(p.y.columns, finalise_columns));
+  const auto blocks = static_cast<unsigned>(finalise_blocks(p.y.columns));
   // Last rows first: the GEMM wrote them last, so they are still in L2.
   const unsigned index = gridDim.x - 1 - blockIdx.x;
-  Finaliser::apply(p, index / blocks, std::int64_t{index % blocks} * finalise_columns, finalise_columns,
-                   storage);
+  const bool last = index % blocks == blocks - 1;
+  Finaliser::apply(p, index / blocks, std::int64_t{index % blocks} * finalise_columns,
+                   last ? finalise_columns + finalise_threads : finalise_columns, storage);
 }
 
 }  // namespace masthead::inline v0
