@@ -272,7 +272,7 @@ __global__ void __launch_bounds__(finalise_threads)
   const int section = static_cast<int>(threadIdx.x);
   if (section < early.count()) claimed[section] = progress[section].claimed;
   unsigned index = blockIdx.x;
-  // Last columns first: the GEMM wrote them last, so they are still in L2.
+  // Last units first: of what the GEMM wrote last some is still in L2.
   const auto finalise = [&](std::int64_t first_row, unsigned rows) {
     const auto unit = units.at(static_cast<int>(rows * units.blocks - 1 - index), static_cast<int>(rows));
     Finaliser::apply(p, first_row + unit.row, std::int64_t{unit.block} * units.columns, units.columns,
