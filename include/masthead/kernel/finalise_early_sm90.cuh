@@ -123,7 +123,7 @@ class EarlyFinaliserSm90 {
           }
           if (!claim(p, storage, lane)) break;
         }
-        finalise(p, storage, lane);
+        finalise(p, storage, ptx::opaque(lane));  // what depends on it is not kept, or half spills
       }
     }
   }
