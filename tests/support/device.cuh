@@ -23,17 +23,17 @@
 
 namespace test {
 
-inline bool is(const char* variable, std::string_view wanted) {
+inline bool variable_is(const char* variable, std::string_view wanted) {
   const char* value = std::getenv(variable);
   return value != nullptr && value == wanted;
 }
 /// MASTHEAD_TEST_SMALL=1: a tenth of the work, for tools that slow a program down.
-inline bool small_sizes() { return is("MASTHEAD_TEST_SMALL", "1"); }
+inline bool small_sizes() { return variable_is("MASTHEAD_TEST_SMALL", "1"); }
 /// MASTHEAD_TEST_TOOL=initcheck: compute-sanitizer's, which does not see what TMA stores write.
-inline bool under_initcheck() { return is("MASTHEAD_TEST_TOOL", "initcheck"); }
+inline bool under_initcheck() { return variable_is("MASTHEAD_TEST_TOOL", "initcheck"); }
 /// MASTHEAD_TEST_TOOL=racecheck: compute-sanitizer's, which loses track of launches from several host
 /// threads.
-inline bool under_racecheck() { return is("MASTHEAD_TEST_TOOL", "racecheck"); }
+inline bool under_racecheck() { return variable_is("MASTHEAD_TEST_TOOL", "racecheck"); }
 
 /// What random cases start from: MASTHEAD_TEST_SEED, or a number of our own.
 inline std::uint64_t seed() {

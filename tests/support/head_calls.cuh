@@ -290,21 +290,20 @@ void test_concurrency() {
 
     DeviceMatrix<T> y(batch, features);
     DeviceMatrix<masthead::Accumulator<T>> wide(batch, features);
+    const auto allocate_and_forward = [&](const auto& out) {
+      if (mode == Mode::eval) {
+        head.forward(problem.x.view(), out, stream);
+      } else {
+        head.forward_training(problem.x.view(), out, {}, stream);
+      }
+    };
     if (mode == Mode::training && sizeof(T) == 2 && under_initcheck()) {
       skip("a 16-bit y in training mode without a workspace: its logits come by TMA, unseen by initcheck");
     } else {
-      if (mode == Mode::eval) {
-        head.forward(problem.x.view(), y.view(), stream);
-      } else {
-        head.forward_training(problem.x.view(), y.view(), {}, stream);
-      }
+      allocate_and_forward(y.view());
       CHECK(y.download().bytes == a.bytes);
     }
-    if (mode == Mode::eval) {
-      head.forward(problem.x.view(), wide.view(), stream);
-    } else {
-      head.forward_training(problem.x.view(), wide.view(), {}, stream);
-    }
+    allocate_and_forward(wide.view());
     CHECK(wide.download().bytes ==
           forward<masthead::Accumulator<T>>(head, problem.x.view(), features, mode, stream, findings).bytes);
   }

@@ -48,8 +48,9 @@ Reason check_compiled_for_sm90a(const Device& device) {
 /// little time; with long rows W is read twice, which fewer rows do not hide.
 // 4096 x 8192 -> 8192 with and without: 831 and 853 us, 1024 x 4096 -> 128256: 1768 and 1842.
 constexpr bool finalises_early_sm90(std::int64_t batch, std::int64_t out_features) {
-  constexpr std::int64_t elements = 24 << 20, longest = 32768;
-  return batch >= (out_features <= longest ? elements / out_features : 1024);
+  constexpr std::int64_t elements = 24 << 20;
+  return batch >=
+         (FinaliseUnits::of(out_features, finalise_columns).whole_rows ? 1024 : elements / out_features);
 }
 
 /// Bytes of what finalising rows early needs: the progress of the sections and the folded affine.

@@ -151,8 +151,9 @@ class EarlyFinaliserSm90 {
   __device__ __forceinline__ static bool claim(const Params& p, EarlyStorageSm90::Warp& storage, int lane) {
     const int section = storage.section, rows = p.early.rows_in(section);
     unsigned claimed = 0;
-    if (lane == 0)
+    if (lane == 0) {
       claimed = DeviceCount(p.progress[section].claimed).fetch_add(1, cuda::memory_order_relaxed);
+    }
     const int unit = static_cast<int>(__shfl_sync(0xffffffffu, claimed, 0)) * p.units.units_a_claim();
     if (unit >= rows * p.units.blocks) return false;
     set(storage.unit, unit, lane);

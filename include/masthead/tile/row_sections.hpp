@@ -53,7 +53,7 @@ struct EarlySections {
 /// How far a section is, on the device. Zero when the GEMM starts.
 struct alignas(8) SectionProgress {
   unsigned stored;   ///< of its blocks' tiles: codes and partials are in memory
-  unsigned claimed;  ///< of its units of work: someone finalises them
+  unsigned claimed;  ///< of its units of work, or of its rows where those are claimed whole
 };
 
 /// Rows in blocks of about the same number of columns. A unit of finalising is one block of one row.
