@@ -1,0 +1,7 @@
+#include "fingerprint/run_head.cuh"
+
+namespace benchmark {
+
+template Outcome run_head<masthead::Precision::fp8>(const HeadCase&, Arena&, cudaStream_t);
+
+}  // namespace benchmark

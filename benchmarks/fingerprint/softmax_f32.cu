@@ -1,0 +1,8 @@
+#include "fingerprint/run_softmax.cuh"
+
+namespace benchmark {
+
+template Outcome run_softmax<masthead::Dtype::f32, masthead::Dtype::f32>(const SoftmaxCase&, Arena&,
+                                                                         cudaStream_t);
+
+}  // namespace benchmark
