@@ -1,4 +1,4 @@
-// What a user of one policy compiles: timed by the suite, at most 15 s of CPU time for one architecture.
+// What a user of one policy compiles: measured by compile_cost.py.
 #include <masthead/head.cuh>
 
 namespace mh = masthead;
