@@ -7,8 +7,8 @@
 /// zeros, and with it a logit of exactly 0: another's logit is its logarithm less that of feature 0.
 /// cuBLASLt's logits, in float, go through the library's scale_softmax and back the same way, which stands
 /// for a float32 softmax such as torch's. What the way there and back costs on its own are the rows
-/// `rounded_exact`: float64 logits, in fp8 those of operands quantised with a power of two a row, rounded to
-/// float. Exit status 1 if an output has a NaN.
+/// `rounded_exact`: float64 logits, in fp8 those of operands quantized with a power of two per row, rounded
+/// to float. Exit status 1 if an output has a NaN.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -21,9 +21,9 @@
 #include <vector>
 
 #include "cublaslt_gemm.cuh"
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "masthead/head.cuh"
-#include "masthead/softmax/scale_softmax.cuh"
+#include "masthead/scale_softmax.cuh"
 #include "support/accuracy_data.cuh"
 #include "support/accuracy_report.hpp"
 #include "support/cuda.cuh"
@@ -72,16 +72,16 @@ class AccuracyCase {
 
   void measure_rounded_exact() {
     measure_rounded_exact("fp32", exact_);
-    measure_rounded_exact("fp8", row_quantised_product(data_.x, data_.weight));
+    measure_rounded_exact("fp8", row_quantized_product(data_.x, data_.weight));
   }
 
-  /// fp8 is judged by the operands as the head quantises them: with a power of two a row, of x and of W.
+  /// fp8 is judged by the operands as the head quantizes them: with a power of two per row, of x and of W.
   template <mh::Precision P>
   void measure_head() {
     using T = mh::DeviceElement<mh::operand_dtype(P)>;
     const DeviceBuffer<T> x = rounded<T>(data_.x, stream_), weight = rounded<T>(data_.weight, stream_);
     const SampledMatrix exact =
-        name(P) == "fp8" ? row_quantised_product(x, weight) : product(x.data(), weight.data());
+        name(P) == "fp8" ? row_quantized_product(x, weight) : product(x.data(), weight.data());
     Candidate candidate{.precision = std::string(name(P)),
                         .system = "masthead",
                         .detail = to_string(head<P>(weight, one_).policy(shape_.batch)),
@@ -108,7 +108,7 @@ class AccuracyCase {
 
   void measure_cublaslt_fp8() {
     using Matrices = std::vector<const DeviceBuffer<float>*>;
-    const QuantisedMatrices x(Matrices{&data_.x}, stream_), weight(Matrices{&data_.weight}, stream_);
+    const QuantizedMatrices x(Matrices{&data_.x}, stream_), weight(Matrices{&data_.weight}, stream_);
     SampledMatrix exact = product(x[0], weight[0]);
     const double unit = x.host_scale(stream_) * weight.host_scale(stream_);
     for (double& value : exact.values) value *= unit;
@@ -133,8 +133,8 @@ class AccuracyCase {
                poison(y, stream_);
                mh::scale_softmax(mh::Matrix<const float>(logits.data(), rows, shape_.out_features),
                                  mh::ConstVector(scale.data(), 1),
-                                 mh::Matrix<float>(y.data(), rows, shape_.out_features), stream_,
-                                 mh::Output::log_softmax);
+                                 mh::Matrix<float>(y.data(), rows, shape_.out_features),
+                                 mh::Output::log_softmax, stream_);
                return SampledMatrix{columns(), to_host(y.data(), y.size(), stream_)};
              },
          .logits = SampledMatrix{columns(), to_host(logits.data(), logits.size(), stream_)}});
@@ -149,9 +149,9 @@ class AccuracyCase {
   }
 
   template <class T>
-  SampledMatrix row_quantised_product(const DeviceBuffer<T>& x, const DeviceBuffer<T>& weight) const {
-    const DeviceBuffer<float> x_values = quantised_rows(x, shape_.in_features, stream_),
-                              weight_values = quantised_rows(weight, shape_.in_features, stream_);
+  SampledMatrix row_quantized_product(const DeviceBuffer<T>& x, const DeviceBuffer<T>& weight) const {
+    const DeviceBuffer<float> x_values = quantized_rows(x, shape_.in_features, stream_),
+                              weight_values = quantized_rows(weight, shape_.in_features, stream_);
     return product(x_values.data(), weight_values.data());
   }
 
@@ -186,8 +186,8 @@ class AccuracyCase {
     const DeviceBuffer<U> y(batch * out_features);
     poison(y, stream_);
     const mh::Head<P> head = this->head<P>(weight, scale);
-    head.forward(mh::Matrix<const T>(x.data(), batch, in_features),
-                 mh::Matrix<U>(y.data(), batch, out_features), stream_, output);
+    head.forward({x.data(), batch, in_features}, {y.data(), batch, out_features}, {.output = output},
+                 stream_);
     return sample(y);
   }
 
@@ -224,7 +224,7 @@ class AccuracyCase {
     poison(y, stream_);
     mh::scale_softmax(mh::Matrix<const float>(logits.data(), shape_.batch, shape_.out_features),
                       mh::ConstVector(scale.data(), 1),
-                      mh::Matrix<U>(y.data(), shape_.batch, shape_.out_features), stream_, output);
+                      mh::Matrix<U>(y.data(), shape_.batch, shape_.out_features), output, stream_);
     return sample(y);
   }
 

@@ -1,7 +1,7 @@
 /// The library behind C functions, for programs in other languages: benchmarks/*.py load it with ctypes.
 ///
 /// Every function returns 0, or 1 with what went wrong in `error`, a buffer of `error_bytes` (cut to fit,
-/// ends with a zero byte). Nothing synchronises. dtypes are masthead::Dtype as numbers: 0 f64, 1 f32, 2 f16,
+/// ends with a zero byte). Nothing synchronizes. dtypes are masthead::Dtype as numbers: 0 f64, 1 f32, 2 f16,
 /// 3 bf16. Matrices are row-major without gaps, on the current device.
 
 #include <algorithm>
@@ -10,9 +10,9 @@
 #include <memory>
 #include <string>
 
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "masthead/head.cuh"
-#include "masthead/softmax/scale_softmax.cuh"
+#include "masthead/scale_softmax.cuh"
 
 namespace mh = masthead;
 
@@ -89,15 +89,16 @@ class TypedHead : public AnyHead {
         head_(parameters, stream) {}
 
   std::int64_t workspace_bytes(std::int64_t batch, mh::Mode mode) const override {
-    return head_.workspace_bytes(batch, mode);
+    return head_.workspace_bytes(batch, {.mode = mode});
   }
   void forward(const void* x, void* y, std::int64_t batch, mh::Workspace workspace,
                cudaStream_t stream) const override {
-    head_.forward(input(x, batch), output(y, batch), workspace, stream);
+    head_.forward(input(x, batch), output(y, batch), {.workspace = workspace}, stream);
   }
   void forward_training(const void* x, void* y, std::int64_t batch, const mh::RunningStatistics& running,
                         mh::Workspace workspace, cudaStream_t stream) const override {
-    head_.forward_training(input(x, batch), output(y, batch), running, workspace, stream);
+    head_.forward_training(input(x, batch), output(y, batch), {.workspace = workspace, .running = running},
+                           stream);
   }
 
  private:

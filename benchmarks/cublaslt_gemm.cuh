@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "support/cuda.cuh"
 #include "support/timing.cuh"
 
@@ -81,7 +81,7 @@ struct GemmOperands {
   void* y;
 };
 
-/// One prepared product. Not thread-safe: its workspace serves one run at a time.
+/// One product that is set up to run. Not thread-safe: its workspace serves one run at a time.
 class CublasLtGemm {
  public:
   static constexpr int requested_algorithms = 64;
@@ -129,7 +129,7 @@ class CublasLtGemm {
     (void)cublasLtDestroy(handle_);
   }
 
-  /// Enqueues one run with the chosen algorithm, at first the heuristic's favourite. Does not synchronise.
+  /// Enqueues one run with the chosen algorithm, at first the heuristic's favorite. Does not synchronize.
   void run(const GemmOperands& operands, cudaStream_t stream) const {
     succeed(run(algorithms_[chosen_], operands, stream));
   }

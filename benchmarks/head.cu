@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "cublaslt_gemm.cuh"
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "masthead/head.cuh"
 #include "support/cache.cuh"
 #include "support/cuda.cuh"
@@ -62,38 +62,39 @@ class HeadBenchmark {
       : precision_(precision),
         stream_(stream),
         data_(shape, sets(shape, precision), stream),
-        quantised_(is_fp8() ? std::optional(QuantisedData::of(data_, stream)) : std::nullopt) {}
+        quantized_(is_fp8() ? std::optional(QuantizedData::of(data_, stream)) : std::nullopt) {}
 
   template <mh::Precision P>
   void add_head() {
-    auto heads = std::make_shared<std::deque<mh::Head<P>>>();  // one a set; a deque never moves them
+    auto heads = std::make_shared<std::deque<mh::Head<P>>>();  // one per set; a deque never moves them
     for (const auto& set : data_.sets) heads->emplace_back(data_.parameters(set), stream_);
     const std::int64_t batch = data_.shape.batch;
-    workspace_ = DeviceBuffer<char>(
-        std::max<std::int64_t>({1, (*heads)[0].workspace_bytes(batch, mh::Mode::eval),
-                                batch < 2 ? 1 : (*heads)[0].workspace_bytes(batch, mh::Mode::training)}));
+    workspace_ = DeviceBuffer<char>(std::max<std::int64_t>(
+        {1, (*heads)[0].workspace_bytes(batch),
+         batch < 2 ? 1 : (*heads)[0].workspace_bytes(batch, {.mode = mh::Mode::training})}));
     policy_ = to_string((*heads)[0].policy(batch));
     forward_ = [this, heads](mh::Mode mode, int index, cudaStream_t stream) {
       const auto i = static_cast<std::size_t>(index);
       const auto [batch, in_features, out_features] = data_.shape;
       const mh::Matrix<const T> x(data_.sets[i].x.data(), batch, in_features);
       const mh::Matrix<T> y(data_.sets[i].y.data(), batch, out_features);
-      const mh::Workspace workspace{workspace_.data(), workspace_.bytes()};
+      const mh::ForwardOptions options{.workspace = mh::Workspace{workspace_.data(), workspace_.bytes()},
+                                       .running = data_.running()};
       if (mode == mh::Mode::eval) {
-        (*heads)[i].forward(x, y, workspace, stream);
+        (*heads)[i].forward(x, y, options, stream);
       } else {
-        (*heads)[i].forward_training(x, y, data_.running(), workspace, stream);
+        (*heads)[i].forward_training(x, y, options, stream);
       }
     };
   }
 
   void run(const std::vector<Request>& requests, const CommonOptions& options, const CacheSweep& sweep,
            Report& report) {
-    const QuantisedData* quantised = quantised_ ? &*quantised_ : nullptr;
+    const QuantizedData* quantized = quantized_ ? &*quantized_ : nullptr;
     std::deque<GemmBaseline<T>> baselines;
     std::vector<System> gemms;
     const auto add_baseline = [&](const std::string& system, std::string_view types) {
-      const GemmBaseline<T>& gemm = baselines.emplace_back(types, data_, quantised, stream_);
+      const GemmBaseline<T>& gemm = baselines.emplace_back(types, data_, quantized, stream_);
       gemms.push_back({system, [&gemm](int set, cudaStream_t stream) { gemm.run(set, stream); }});
     };
     if (is_fp8()) {
@@ -153,13 +154,13 @@ class HeadBenchmark {
   std::string precision_;
   cudaStream_t stream_;
   HeadData<T> data_;
-  std::optional<QuantisedData> quantised_;
+  std::optional<QuantizedData> quantized_;
   DeviceBuffer<char> workspace_;
   std::function<void(mh::Mode, int set, cudaStream_t)> forward_;  // empty: no head in this precision
   std::string policy_;
 };
 
-/// Runs requests of one problem and precision. Without a head, fp8 quantises bf16 data.
+/// Runs requests of one problem and precision. Without a head, fp8 quantizes bf16 data.
 template <mh::Precision... heads>
 void run_group(Precisions<heads...>, const std::vector<Request>& requests, const CommonOptions& options,
                const CacheSweep& sweep, Report& report, cudaStream_t stream) {

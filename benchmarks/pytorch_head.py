@@ -89,7 +89,7 @@ class Folded(nn.Module):
         return torch.softmax(nn.functional.linear(x, self.weight, self.bias), dim=1)
 
 
-def randomised(model):
+def randomized(model):
     """Statistics and parameters that nothing cancels in. Probabilities stay in the range of 16-bit numbers."""
     with torch.no_grad():
         model.bn.weight.normal_(1, 0.3)
@@ -109,12 +109,12 @@ class Rotation:
         self.x = [torch.randn(batch, in_features, device="cuda").to(dtype) for _ in range(count)]
         self.models, self.folded, self.new, self.new_graph = [], [], [], []
         for _ in range(count):
-            model = randomised(Model(in_features, out_features).cuda()).to(dtype).train(training)
+            model = randomized(Model(in_features, out_features).cuda()).to(dtype).train(training)
             new = model_new(in_features, out_features).to("cuda", dtype).train(training)
             new.load_state_dict(model.state_dict())
             self.models.append(model)
             self.new.append(new)
-            # A graph of training mode may change its weight: calls outside it would prepare the weight every time.
+            # A graph of training mode may change its weight: calls outside it would pack the weight every time.
             self.new_graph.append(copy.deepcopy(new) if training else new)
             if not training:
                 self.folded.append(Folded(model))
@@ -141,7 +141,7 @@ class Block:
                     system(i % len(sets))
 
     def time(self):
-        """Microseconds a call. Sweeps keep the device busy while the host begins."""
+        """Microseconds per call. Sweeps keep the device busy while the host begins."""
         for _ in range(8):
             self.rotation.sweep()
         if self.graph:
@@ -284,7 +284,7 @@ def host_times(model_new):
 
 
 def print_host(rows):
-    print(f"host us a call of 16x64x64; Python and dispatcher (the module without its operator + that on meta tensors) must be "
+    print(f"host us per call of 16x64x64; Python and dispatcher (the module without its operator + that on meta tensors) must be "
           f"below {HOST_BAR_US}")
     print("| dtype | mode | reference | ModelNew | its operator | module | meta operator | Python and dispatcher |")
     for r in rows:

@@ -82,7 +82,7 @@ class Block:
                 system(i % len(sets))
 
     def time(self):
-        """Microseconds a call. Sweeps keep the device busy while the host launches the graph."""
+        """Microseconds per call. Sweeps keep the device busy while the host launches the graph."""
         for _ in range(4):
             self.rotation.sweep()
         return microseconds([self.graph.replay]) / self.calls

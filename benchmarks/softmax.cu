@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "masthead/dtype.cuh"
-#include "masthead/softmax/policy.hpp"
-#include "masthead/softmax/scale_softmax.cuh"
+#include "masthead/core/dtype.cuh"
+#include "masthead/policy/softmax_policy.hpp"
+#include "masthead/scale_softmax.cuh"
 #include "support/cache.cuh"
 #include "support/copy.cuh"
 #include "support/cuda.cuh"
@@ -32,7 +32,7 @@ namespace {
 namespace mh = masthead;
 using namespace benchmark;
 
-/// What --policies times: choices of the library for long rows, and their neighbours.
+/// What --policies times: choices of the library for long rows, and their neighbors.
 constexpr std::array<mh::SoftmaxSpec, 9> candidates{{{256, 32},
                                                      {512, 32},
                                                      {128, 64},
@@ -106,7 +106,7 @@ class SoftmaxBenchmark {
     std::ostringstream name;
     name << Policy::spec;
     systems.push_back({name.str(), [this](int set, cudaStream_t stream) {
-                         mh::scale_softmax<Policy>(x(set), scale(), y(set), stream);
+                         mh::scale_softmax<Policy>(x(set), scale(), y(set), mh::Output::softmax, stream);
                        }});
   }
 

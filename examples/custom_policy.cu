@@ -47,9 +47,7 @@ int main() {
                                                                    .scale = {scale, out}},
                                                     .y = y};
 
-  const std::int64_t bytes =
-      mh::HeadWorkspace::of(MyPolicy::spec, mh::Dtype::bf16, mh::Mode::eval, arguments.output, batch, in, out)
-          .bytes;
+  const std::int64_t bytes = mh::workspace_bytes<MyPolicy>(arguments);
   const mh::Workspace workspace{make<unsigned char>(bytes, 0, 255), bytes};
   cudaStream_t stream = nullptr;
   mh::require_success(cudaStreamCreate(&stream), "cudaStreamCreate");

@@ -6,8 +6,9 @@
 #include <cstdio>
 
 #include "masthead/gemm/block_gemm_simt.cuh"
-#include "masthead/host/launch.cuh"
+#include "masthead/launch/driver.cuh"
 #include "masthead/numeric/feature.cuh"
+#include "masthead/policy/policy.hpp"
 #include "masthead/softmax/row_softmax.cuh"
 
 namespace mh = masthead;
@@ -16,33 +17,33 @@ using Gemm = mh::BlockGemmSimt<mh::Policy<mh::Dtype::f32, mh::Tile{rows, columns
 using Softmax = mh::RowSoftmax<float, mh::SoftmaxPolicy<32, 8, warps>>;
 using Reduce = mh::RowReduce<float, 32>;
 
-/// A block takes `rows` rows of x and walks over all classes, a tile at a time.
+/// Each block takes `rows` rows of x and walks over all classes, one tile at a time.
 __global__ void __launch_bounds__(32 * warps)
-    confidence(mh::Matrix<const float> x, mh::Parameters<float> head, float* result) {
+    certainty(mh::Matrix<const float> x, mh::Parameters<float> head, float* result) {
   __shared__ Gemm::TempStorage storage;
   __shared__ Reduce::TempStorage reduce[rows];
   __shared__ float2 affine[columns];       // (multiplier, addend)
-  __shared__ float logits[rows][columns];  // in units of log 2
+  __shared__ float logits[rows][columns];  // in log2 units
   const std::int64_t first_row = std::int64_t{blockIdx.x} * rows, classes = head.weight.rows;
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
-  mh::OnlineSoftmax<float> parts[rows / warps];  // a lane's columns of rows warp, warp + warps, ...
+  mh::SoftmaxState<float> states[rows / warps];  // of a lane's columns of rows warp, warp + warps, ...
   for (std::int64_t first = 0; first < classes; first += columns) {
     if (thread < columns && first + thread < classes) {
       const mh::Affine a = mh::fold(mh::load_feature(head, first + thread), head.epsilon, mh::log2e);
       affine[thread] = make_float2(static_cast<float>(a.multiplier), static_cast<float>(a.addend));
     }
     Gemm::Accumulators sums = {};
-    Gemm{storage}(x, head.weight, first_row, first, sums);  // synchronises, for the affine too
+    Gemm{storage}(x, head.weight, first_row, first, sums);  // synchronizes, for the affine too
     Gemm::for_each(sums, [&](int r, int c, float sum) { logits[r][c] = fma(sum, affine[c].x, affine[c].y); });
     __syncthreads();
     for (int i = 0; i < rows / warps; ++i) {
       float z[] = {logits[warp + i * warps][lane], logits[warp + i * warps][lane + 32]};
-      Softmax::accumulate<false>(parts[i], z, 1.0f, [&](int j) { return first + lane + 32 * j < classes; });
+      Softmax::accumulate<false>(states[i], z, 1.0f, [&](int j) { return first + lane + 32 * j < classes; });
     }
   }
   for (int i = 0; i < rows / warps; ++i) {
     const std::int64_t row = first_row + warp + i * warps;
-    const mh::OnlineSoftmax<float> merged = Reduce{reduce[warp + i * warps]}(parts[i]);
+    const mh::SoftmaxState<float> merged = Reduce{reduce[warp + i * warps]}(states[i]);
     if (lane == 0 && row < x.rows) result[row] = 1 / merged.sum;  // the sum is relative to the maximum
   }
 }
@@ -54,14 +55,13 @@ int main() {
   }
   constexpr std::int64_t batch = 77, in = 200, classes = 1000, size = (batch + classes) * in + 2 * classes;
   constexpr double bound = 1e-3;  // 200 additions of sums below 40, each rounded by 2^-24, come to 5e-4
-  float* data = nullptr;          // host's and device's, freed with the process; results behind the inputs
-  mh::require_success(cudaMallocManaged(&data, (size + batch) * sizeof(float)), "cudaMallocManaged");
-  for (std::int64_t i = 0; i < size; ++i) data[i] = static_cast<float>(0.7 * std::sin(i * i % 7919));
-  const float *x = data, *w = x + batch * in, *bias = w + classes * in, *gamma = bias + classes;
+  float* all = nullptr;           // host's and device's, freed with the process; results behind the inputs
+  mh::require_success(cudaMallocManaged(&all, (size + batch) * sizeof(float)), "cudaMallocManaged");
+  for (std::int64_t i = 0; i < size; ++i) all[i] = static_cast<float>(0.7 * std::sin(i * i % 7919));
+  const float *x = all, *w = x + batch * in, *bias = w + classes * in, *gamma = bias + classes;
   const mh::Parameters<float> head{{w, classes, in}, {bias, classes}, {gamma, classes}};
-  confidence<<<(batch + rows - 1) / rows, 32 * warps, 0, cudaStreamPerThread>>>({x, batch, in}, head,
-                                                                                data + size);
-  mh::require_success(cudaGetLastError(), "confidence");
+  certainty<<<(batch - 1) / rows + 1, 32 * warps, 0, cudaStreamPerThread>>>({x, batch, in}, head, all + size);
+  mh::require_success(cudaGetLastError(), "certainty");
   mh::require_success(cudaStreamSynchronize(cudaStreamPerThread), "cudaStreamSynchronize");
   double worst = 0;
   for (std::int64_t r = 0; r < batch; ++r) {
@@ -72,7 +72,7 @@ int main() {
       const double z = h / std::sqrt(1 + 1e-5) * gamma[n];
       max = std::fmax(max, z), sum += std::exp(z);
     }
-    const double error = std::abs(std::log(double{data[size + r]}) - (max - std::log(sum)));
+    const double error = std::abs(std::log(double{all[size + r]}) - (max - std::log(sum)));
     worst = error <= worst ? worst : error;  // keeps a NaN
   }
   std::printf("own_kernel: %ld rows, max|dlogp| %.2e, bound %.1e\n", batch, worst, bound);

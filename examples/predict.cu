@@ -22,8 +22,8 @@ void predict(const float* x, const float* weight, const float* bias, const float
                                                .running_mean = {mean, out},
                                                .running_var = {var, out},
                                                .scale = {scale, 1}};
-  const masthead::Head<masthead::Precision::fp32> head(parameters, stream);  // prepares: make it once
-  head.forward({x, batch, in}, masthead::Matrix(y, batch, out), stream);     // queued; throws masthead::Error
+  const masthead::Head<masthead::Precision::fp32> head(parameters, stream);  // packs: make it once
+  head.forward({x, batch, in}, {y, batch, out}, stream);                     // queued; throws masthead::Error
 }
 // README ends.
 
@@ -42,8 +42,7 @@ int main() {
     return 77;
   }
   constexpr std::int64_t batch = 150, in = 300, out = 200;
-  constexpr double bound =
-      1e-4;  // sums of 300 products, below 8 in all, each rounded by 2^-24; slope below 6
+  constexpr double bound = 1e-4;  // sums of 300 products, below 8, each rounded by 2^-24; slope below 6
   const float *x = make(batch * in, -1, 1), *weight = make(out * in, -0.1f, 0.1f), *bias = make(out, -1, 1);
   const float *gamma = make(out, -2, 2), *beta = make(out, -1, 1), *mean = make(out, -1, 1);
   const float *var = make(out, 0.5f, 2), *scale = make(1, 1.5f, 2);

@@ -9,7 +9,7 @@
 #include <cuda/std/array>
 #include <cuda/std/mdspan>
 
-#include "masthead/softmax/scale_softmax.cuh"
+#include "masthead/scale_softmax.cuh"
 
 using Extents = cuda::std::dextents<std::int64_t, 2>;
 template <class T>
@@ -46,8 +46,9 @@ int main() {
 
   cudaStream_t stream = nullptr;
   masthead::require_success(cudaStreamCreate(&stream), "cudaStreamCreate");
-  masthead::scale_softmax<float, float>(x, {scale, 1}, p, stream);
-  masthead::scale_softmax<float, float>(x, {scale, 1}, log_p, stream, masthead::Output::log_softmax);
+  const masthead::Matrix in(x);
+  masthead::scale_softmax(in, {scale, 1}, masthead::Matrix(p), stream);
+  masthead::scale_softmax(in, {scale, 1}, masthead::Matrix(log_p), masthead::Output::log_softmax, stream);
   masthead::require_success(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   masthead::require_success(cudaStreamDestroy(stream), "cudaStreamDestroy");
 

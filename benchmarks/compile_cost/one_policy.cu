@@ -1,5 +1,5 @@
 // What a user of one policy compiles: measured by compile_cost.py.
-#include <masthead/head.cuh>
+#include <masthead/linear_batch_norm_softmax.cuh>
 
 namespace mh = masthead;
 using MyPolicy = mh::Policy<mh::Dtype::bf16, mh::Tile{.m = 128, .n = 128, .k = 32}, 256>;

@@ -15,10 +15,10 @@ bool has_narrow_operands(const std::string& precision) {
   return precision == "bf16" || precision == "fp16" || precision == "fp8";
 }
 
-/// Both sides of every bound that select_policy.hpp, HeadWorkspace and LinearSoftmaxSm90 compare sizes with:
-/// policies by rows, by features (512, 1024, 16384), finalising from float logits (8192, 16384), from codes
-/// in several blocks (8192), from more than four (32768), all tiles resident (4 << 20 elements and more,
-/// until the device is full), rows finalised early (24 << 20 elements, or 1024 rows of more than 32768).
+/// Both sides of every bound that select_policy and plan_forward compare sizes with: policies by rows, by
+/// features (512, 1024, 16384), normalizing from float logits (8192, 16384), from quantized logits in several
+/// blocks (8192), in more than four (32768), all tiles resident (4 << 20 elements and more, until the device
+/// is full), overlapped normalization (24 << 20 elements, or 1024 rows of more than 32768).
 constexpr std::array<std::int64_t, 16> batches{1,   16,  17,  32,  33,  64,   65,   128,
                                                129, 256, 257, 640, 641, 1000, 1024, 3072};
 constexpr std::array<std::int64_t, 13> features{1,    33,   512,   513,   1024,  1025, 2056,
@@ -31,21 +31,21 @@ constexpr std::array<std::pair<std::int64_t, std::int64_t>, 20> few_shapes{
      {1000, 1024}, {1024, 8192}, {1024, 30522}, {3072, 8200}, {1024, 40960}, {3072, 1}}};
 
 /// Even fewer, for what is crossed with the variants: one cluster, small tiles, few rows, many features,
-/// resident tiles, rows finalised early.
+/// resident tiles, overlapped normalization.
 constexpr std::array<std::pair<std::int64_t, std::int64_t>, 6> variant_shapes{
     {{17, 512}, {129, 1000}, {96, 2056}, {640, 16392}, {1024, 8192}, {3072, 8200}}};
 
-/// (batch, in_features, out_features) whose products are long enough to finalise rows under them, and wide
+/// (batch, in_features, out_features) whose products are long enough to normalize rows under them, and wide
 /// batches of few features.
-constexpr std::array<std::array<std::int64_t, 3>, 9> early_shapes{{{3072, 520, 8192},
-                                                                   {3072, 4104, 8192},
-                                                                   {3072, 2056, 16392},
-                                                                   {1024, 2056, 40960},
-                                                                   {12288, 520, 2056},
-                                                                   {24600, 136, 1025},
-                                                                   {4096, 4104, 8200},
-                                                                   {2048, 520, 30522},
-                                                                   {1024, 520, 30522}}};
+constexpr std::array<std::array<std::int64_t, 3>, 9> overlapped_shapes{{{3072, 520, 8192},
+                                                                        {3072, 4104, 8192},
+                                                                        {3072, 2056, 16392},
+                                                                        {1024, 2056, 40960},
+                                                                        {12288, 520, 2056},
+                                                                        {24600, 136, 1025},
+                                                                        {4096, 4104, 8200},
+                                                                        {2048, 520, 30522},
+                                                                        {1024, 520, 30522}}};
 
 struct HeadVariant {
   const char* name;
@@ -121,7 +121,7 @@ constexpr std::array<std::pair<const char*, const char*>, 6> softmax_dtypes{
 }  // namespace
 
 std::string HeadCase::name() const {
-  return "head/" + precision + '/' + std::string(benchmark::name(normalisation)) + '/' +
+  return "head/" + precision + '/' + std::string(benchmark::name(normalization)) + '/' +
          (log_softmax ? "log_softmax/" : "softmax/") + (accumulator_y ? "y_accumulator/" : "y_operand/") +
          size(batch, in_features) + 'x' + std::to_string(out_features) + '/' + variant;
 }
@@ -139,30 +139,30 @@ std::vector<HeadCase> head_cases() {
       for (const std::int64_t batch : batches) cases.push_back({precision, batch, usual_in_features, out});
     }
     // Every other way to call it, on fewer shapes.
-    for (const auto normalisation : {Normalisation::eval, Normalisation::momentum, Normalisation::cumulative,
-                                     Normalisation::untracked}) {
+    for (const auto normalization : {Normalization::eval, Normalization::momentum, Normalization::cumulative,
+                                     Normalization::untracked}) {
       for (const bool log_softmax : {false, true}) {
         for (const bool accumulator_y : {false, true}) {
           if (accumulator_y && !has_narrow_operands(precision)) continue;
-          if (normalisation == Normalisation::eval && !log_softmax && !accumulator_y) continue;  // above
+          if (normalization == Normalization::eval && !log_softmax && !accumulator_y) continue;  // above
           for (const auto& [batch, out] : few_shapes) {
             cases.push_back(
-                {precision, batch, usual_in_features, out, normalisation, log_softmax, accumulator_y});
+                {precision, batch, usual_in_features, out, normalization, log_softmax, accumulator_y});
           }
         }
       }
     }
     for (const HeadVariant& variant : head_variants) {
-      for (const auto normalisation : {Normalisation::eval, Normalisation::momentum}) {
+      for (const auto normalization : {Normalization::eval, Normalization::momentum}) {
         for (const auto& [batch, out] : variant_shapes) {
-          HeadCase of{precision, batch, usual_in_features, out, normalisation};
+          HeadCase of{precision, batch, usual_in_features, out, normalization};
           of.variant = variant.name;
           variant.apply(of);
           if (!of.accumulator_y || has_narrow_operands(precision)) cases.push_back(of);
         }
       }
     }
-    for (const auto& [batch, in, out] : early_shapes) cases.push_back({precision, batch, in, out});
+    for (const auto& [batch, in, out] : overlapped_shapes) cases.push_back({precision, batch, in, out});
   }
   return cases;
 }

@@ -21,25 +21,25 @@ constexpr std::string_view name(ScaleOf scale) {
   return names[static_cast<int>(scale)];
 }
 
-/// What BatchNorm normalises with and what becomes of the running statistics.
-enum class Normalisation : std::uint8_t {
+/// What BatchNorm normalizes with and what becomes of the running statistics.
+enum class Normalization : std::uint8_t {
   eval,        ///< the running statistics
   momentum,    ///< those of the batch; the running ones move by a factor
   cumulative,  ///< those of the batch; the running ones are an average of all batches
   untracked,   ///< those of the batch; there are no running ones
 };
 
-constexpr std::string_view name(Normalisation normalisation) {
+constexpr std::string_view name(Normalization normalization) {
   constexpr std::string_view names[] = {"eval", "training_momentum", "training_cumulative",
                                         "training_untracked"};
-  return names[static_cast<int>(normalisation)];
+  return names[static_cast<int>(normalization)];
 }
 
 /// One forward pass of a head.
 struct HeadCase {
   std::string precision;
   std::int64_t batch, in_features, out_features;
-  Normalisation normalisation = Normalisation::eval;
+  Normalization normalization = Normalization::eval;
   bool log_softmax = false;
   bool accumulator_y = false;  ///< y has the accumulator's dtype, not the operands'
   Placement x = {}, weight = {}, y = {};

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "fingerprint/cases.hpp"
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "support/cuda.cuh"
 #include "support/random_fill.cuh"
 
@@ -125,7 +125,7 @@ void place_non_finite(const Region<T>& region, cudaStream_t stream) {
          masthead::narrow<T>(Limits::infinity()), masthead::narrow<T>(-Limits::infinity()));
 }
 
-/// The finaliser of splitmix64.
+/// The finalizer of splitmix64.
 __host__ __device__ constexpr std::uint64_t mixed(std::uint64_t bits) {
   bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
   bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
@@ -186,7 +186,7 @@ class Digester {
     }
   }
 
-  /// Synchronises the stream, so errors of the kernels before show here.
+  /// Synchronizes the stream, so errors of the kernels before show here.
   Digest read() const {
     Digest host[most], total;
     succeed(cudaMemcpyAsync(host, digests_, sizeof(host), cudaMemcpyDeviceToHost, stream_));
@@ -221,7 +221,8 @@ class Digester {
   cudaStream_t stream_;
 };
 
-/// A case's seeds, one a tensor: a hash of its name, so that new cases leave the data of others as they are.
+/// A case's seeds, one per tensor: a hash of its name, so that new cases leave the data of others as they
+/// are.
 class Seeds {
  public:
   explicit Seeds(std::string_view name) {

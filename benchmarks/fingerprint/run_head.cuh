@@ -8,7 +8,7 @@
 #include "fingerprint/memory.cuh"
 #include "fingerprint/run.hpp"
 #include "fingerprint/two_passes.cuh"
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "masthead/head.cuh"
 
 namespace benchmark {
@@ -19,7 +19,7 @@ inline bool is_unsupported(const masthead::Error& error) {
          (error.argument() == "policy" && error.rule().starts_with("must be compiled for"));
 }
 
-/// y of `U`.
+/// Runs a case whose y is of `U`.
 template <masthead::Precision precision, class U>
 Outcome run_head_into(const HeadCase& of, Arena& arena, cudaStream_t stream) {
   namespace mh = masthead;
@@ -60,8 +60,8 @@ Outcome run_head_into(const HeadCase& of, Arena& arena, cudaStream_t stream) {
                                      .scale = view(scale, of.scale != ScaleOf::absent),
                                      .epsilon = 1e-5};
 
-  const bool training = of.normalisation != Normalisation::eval;
-  const bool tracked = training && of.normalisation != Normalisation::untracked;
+  const bool training = of.normalization != Normalization::eval;
+  const bool tracked = training && of.normalization != Normalization::untracked;
   const auto running_mean = Region<Sum>::take(arena, 1, n), running_variance = Region<Sum>::take(arena, 1, n);
   const auto batches_tracked = Region<std::int64_t>::take(arena, 1, 1);
   const std::uint64_t mean_seed = seeds.next(), variance_seed = seeds.next();
@@ -71,7 +71,7 @@ Outcome run_head_into(const HeadCase& of, Arena& arena, cudaStream_t stream) {
                .var = {running_variance.data(), n},
                .batches_tracked = batches_tracked.data(),
                .momentum = 0.125};
-    if (of.normalisation == Normalisation::cumulative) running.momentum = std::nullopt;
+    if (of.normalization == Normalization::cumulative) running.momentum = std::nullopt;
   }
 
   const mh::Mode mode = training ? mh::Mode::training : mh::Mode::eval;
@@ -84,7 +84,9 @@ Outcome run_head_into(const HeadCase& of, Arena& arena, cudaStream_t stream) {
     return {.hash = {}, .skipped = error.what(), .failure = {}};
   }
   // Exactly as many bytes as asked for; what is behind them must be left alone.
-  const std::int64_t bytes = head->workspace_bytes(x_view, mode, mh::dtype_of<U>, output), behind = 32;
+  const std::int64_t bytes = head->workspace_bytes(x_view,
+                                                   {.mode = mode, .output = output, .y = mh::dtype_of<U>}),
+                     behind = 32;
   auto* const memory = arena.take<std::uint64_t>(bytes / 8 + behind);
   const Region<std::uint64_t> workspace{memory, 0, 1, bytes / 8, bytes / 8 + 1, bytes / 8 + behind};
   const Region<std::uint64_t> behind_workspace{memory + bytes / 8, 0, 0, 0, 1, behind};
@@ -102,9 +104,10 @@ Outcome run_head_into(const HeadCase& of, Arena& arena, cudaStream_t stream) {
     }
     const mh::Workspace given{bytes > 0 ? memory : nullptr, bytes};
     if (training) {
-      head->forward_training(x_view, y_view, running, given, stream, output);
+      head->forward_training(x_view, y_view, {.output = output, .workspace = given, .running = running},
+                             stream);
     } else {
-      head->forward(x_view, y_view, given, stream, output);
+      head->forward(x_view, y_view, {.output = output, .workspace = given}, stream);
     }
     digester.add(y, poisons[pass]);
     digester.add(behind_workspace, poisons[pass]);

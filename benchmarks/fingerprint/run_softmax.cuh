@@ -6,8 +6,8 @@
 #include "fingerprint/memory.cuh"
 #include "fingerprint/run.hpp"
 #include "fingerprint/two_passes.cuh"
-#include "masthead/dtype.cuh"
-#include "masthead/softmax/scale_softmax.cuh"
+#include "masthead/core/dtype.cuh"
+#include "masthead/scale_softmax.cuh"
 
 namespace benchmark {
 
@@ -44,7 +44,7 @@ Outcome run_softmax(const SoftmaxCase& of, Arena& arena, cudaStream_t stream) {
         x_view = y_view;
       }
     }
-    mh::scale_softmax(x_view, scale_view, y_view, stream, output);
+    mh::scale_softmax(x_view, scale_view, y_view, output, stream);
     digester.add(y, poisons[pass]);
   });
 }

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "cublaslt_gemm.cuh"
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "support/cuda.cuh"
 #include "support/random_fill.cuh"
 
@@ -18,7 +18,7 @@ enum class DataSet : std::uint8_t {
   uniform,      ///< x and W ~ U(0, 1): one sign, so that a biased sum shows
   log_uniform,  ///< magnitudes 2^U(-12, 12), random signs
   outlier,      ///< N(0, 1) with one element of 2^15, of random sign, in every row: x even columns, W odd
-  reference,    ///< x ~ U(0, 1), W ~ U(-1, 1) / sqrt(in_features) as nn.Linear is initialised
+  reference,    ///< x ~ U(0, 1), W ~ U(-1, 1) / sqrt(in_features) as nn.Linear is initialized
 };
 
 inline constexpr std::array data_sets{DataSet::normal, DataSet::uniform, DataSet::log_uniform,

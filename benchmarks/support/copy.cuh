@@ -9,7 +9,7 @@
 namespace benchmark {
 
 inline constexpr int copy_threads = 256;
-inline constexpr int copy_vectors = 4;  ///< 16-byte loads a thread has in flight
+inline constexpr int copy_vectors = 4;  ///< 16-byte loads in flight per thread
 
 /// `vectors` of 16 bytes, and `tail` bytes after them.
 static __global__ void __launch_bounds__(copy_threads)

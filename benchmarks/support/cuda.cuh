@@ -18,7 +18,7 @@ inline void succeed(cudaError_t code, std::source_location where = std::source_l
                            cudaGetErrorName(code) + ": " + cudaGetErrorString(code));
 }
 
-/// Device memory of `size` elements, freed with its owner. Not initialised.
+/// Device memory of `size` elements, freed with its owner. Not initialized.
 template <class T>
 class DeviceBuffer {
  public:
@@ -64,7 +64,7 @@ class Event {
   ~Event() { (void)cudaEventDestroy(event_); }
   void record(cudaStream_t stream) { succeed(cudaEventRecord(event_, stream)); }
 
-  /// Time from `start` to this event, once this one has happened. Synchronises with it.
+  /// Time from `start` to this event, once this one has happened. Synchronizes with it.
   double microseconds_since(const Event& start) const {
     float milliseconds = 0;
     succeed(cudaEventSynchronize(event_));

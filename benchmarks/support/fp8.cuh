@@ -1,12 +1,12 @@
 #pragma once
-/// Matrices rounded to e4m3: with one scale a tensor, as cuBLASLt's fp8 product takes them, or one a row.
+/// Matrices rounded to e4m3: with one scale per tensor, as cuBLASLt's fp8 product takes them, or one per row.
 
 #include <cuda_fp8.h>
 
 #include <cstdint>
 #include <vector>
 
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "support/cuda.cuh"
 
 namespace benchmark {
@@ -28,7 +28,7 @@ static __global__ void scale_of_magnitude_kernel(float* scale) {
 }
 
 template <class T>
-__global__ void quantise_kernel(const T* data, std::int64_t size, const float* scale, __nv_fp8_e4m3* out) {
+__global__ void quantize_kernel(const T* data, std::int64_t size, const float* scale, __nv_fp8_e4m3* out) {
   const std::int64_t step = std::int64_t(gridDim.x) * blockDim.x;
   for (std::int64_t i = std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < size; i += step) {
     out[i].__x = __nv_cvt_float_to_fp8(static_cast<float>(masthead::widen(data[i])) / *scale, __NV_SATFINITE,
@@ -36,13 +36,13 @@ __global__ void quantise_kernel(const T* data, std::int64_t size, const float* s
   }
 }
 
-/// Matrices quantised with one scale for all of them: a value is its e4m3 number times the scale, which maps
+/// Matrices quantized with one scale for all of them: a value is its e4m3 number times the scale, which maps
 /// the largest magnitude to e4m3's largest number, 448.
-class QuantisedMatrices {
+class QuantizedMatrices {
  public:
   /// `matrices` are not all zero. Stream ordered.
   template <class T>
-  QuantisedMatrices(const std::vector<const DeviceBuffer<T>*>& matrices, cudaStream_t stream) : scale_(1) {
+  QuantizedMatrices(const std::vector<const DeviceBuffer<T>*>& matrices, cudaStream_t stream) : scale_(1) {
     succeed(cudaMemsetAsync(scale_.data(), 0, sizeof(float), stream));
     for (const DeviceBuffer<T>* matrix : matrices) {
       launch(&largest_magnitude_kernel<T>, 2048, 256, stream, matrix->data(), matrix->size(),
@@ -51,7 +51,7 @@ class QuantisedMatrices {
     launch(&scale_of_magnitude_kernel, 1, 1, stream, scale_.data());
     for (const DeviceBuffer<T>* matrix : matrices) {
       const auto& out = values_.emplace_back(matrix->size());
-      launch(&quantise_kernel<T>, 2048, 256, stream, matrix->data(), matrix->size(), scale_.data(),
+      launch(&quantize_kernel<T>, 2048, 256, stream, matrix->data(), matrix->size(), scale_.data(),
              out.data());
     }
   }
@@ -61,7 +61,7 @@ class QuantisedMatrices {
   /// On the device.
   const float* scale() const { return scale_.data(); }
 
-  /// Synchronises the stream.
+  /// Synchronizes the stream.
   double host_scale(cudaStream_t stream) const {
     float value = 0;
     succeed(cudaMemcpyAsync(&value, scale_.data(), sizeof(value), cudaMemcpyDeviceToHost, stream));
@@ -74,9 +74,9 @@ class QuantisedMatrices {
   std::vector<DeviceBuffer<__nv_fp8_e4m3>> values_;
 };
 
-/// A block a row.
+/// One block per row.
 template <class T>
-__global__ void quantise_rows_kernel(const T* data, std::int64_t columns, float* out) {
+__global__ void quantize_rows_kernel(const T* data, std::int64_t columns, float* out) {
   __shared__ unsigned bits;
   if (threadIdx.x == 0) bits = 0;
   __syncthreads();
@@ -98,12 +98,12 @@ __global__ void quantise_rows_kernel(const T* data, std::int64_t columns, float*
   }
 }
 
-/// The values of (rows, columns) that e4m3 numbers times a power of two a row can hold, rounded to nearest:
+/// The values of (rows, columns) that e4m3 numbers times a power of two per row can hold, rounded to nearest:
 /// the power maps the row's largest magnitude into (224, 448]. Stream ordered.
 template <class T>
-DeviceBuffer<float> quantised_rows(const DeviceBuffer<T>& matrix, std::int64_t columns, cudaStream_t stream) {
+DeviceBuffer<float> quantized_rows(const DeviceBuffer<T>& matrix, std::int64_t columns, cudaStream_t stream) {
   DeviceBuffer<float> out(matrix.size());
-  launch(&quantise_rows_kernel<T>, matrix.size() / columns, 256, stream, matrix.data(), columns, out.data());
+  launch(&quantize_rows_kernel<T>, matrix.size() / columns, 256, stream, matrix.data(), columns, out.data());
   return out;
 }
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cublaslt_gemm.cuh"
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "support/cuda.cuh"
 
 namespace benchmark {
@@ -25,7 +25,7 @@ __host__ __device__ double as_double(T value) {
   }
 }
 
-/// Copies `size` elements of device memory to the host, widened to double. Synchronises the stream.
+/// Copies `size` elements of device memory to the host, widened to double. Synchronizes the stream.
 template <class T>
 std::vector<double> to_host(const T* data, std::int64_t size, cudaStream_t stream) {
   std::vector<T> raw(static_cast<std::size_t>(size));
@@ -48,7 +48,7 @@ struct ExactDot {
   double magnitude = 0;  ///< Σ|x w|
 };
 
-/// Summed in ascending order on the host. Synchronises the stream.
+/// Summed in ascending order on the host. Synchronizes the stream.
 template <class T>
 ExactDot exact_dot(const T* x, const T* weight, std::int64_t size, cudaStream_t stream) {
   const std::vector<double> x_row = to_host(x, size, stream), weight_row = to_host(weight, size, stream);
@@ -62,7 +62,7 @@ ExactDot exact_dot(const T* x, const T* weight, std::int64_t size, cudaStream_t 
 
 /// The largest error of 64 elements spread over y = unit * x W^T + bias, corners included, beyond the
 /// rounding of the output and relative to |bias| + unit * Σ|x w|; NaN where an element is NaN. `bias` may be
-/// null. Synchronises the stream.
+/// null. Synchronizes the stream.
 template <class T, class U>
 double sampled_gemm_error(const GemmShape& shape, const T* x, const T* weight, const U* bias, const U* y,
                           cudaStream_t stream, double unit = 1) {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "cublaslt_gemm.cuh"
-#include "masthead/dtype.cuh"
-#include "masthead/parameters.hpp"
+#include "masthead/core/dtype.cuh"
+#include "masthead/core/parameters.hpp"
 #include "support/cuda.cuh"
 #include "support/gemm_error.cuh"
 #include "support/head_reference.cuh"
@@ -75,7 +75,7 @@ class HeadData {
             .var = {updated_variance_.data(), shape.out_features}};
   }
 
-  /// Synchronises the stream.
+  /// Synchronizes the stream.
   HeadVectors host_vectors() const {
     return {host(bias), host(gamma_), host(beta_), host(mean_), host(variance_), host(scale_)[0], epsilon};
   }

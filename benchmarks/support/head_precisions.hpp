@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "masthead/dtype.hpp"
+#include "masthead/core/precision.hpp"
 
 namespace benchmark {
 

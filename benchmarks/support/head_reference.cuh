@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cublaslt_gemm.cuh"
-#include "masthead/parameters.hpp"
+#include "masthead/core/parameters.hpp"
 #include "support/cuda.cuh"
 #include "support/gemm_error.cuh"
 #include "support/product_f64.cuh"
@@ -24,7 +24,7 @@ struct HeadVectors {
   double scale, epsilon;
 };
 
-/// mean and biased variance of every column of (rows, columns), a thread a column, in two passes.
+/// mean and biased variance of every column of (rows, columns), one thread per column, in two passes.
 static __global__ void column_statistics_kernel(const double* values, std::int64_t rows, std::int64_t columns,
                                                 double* mean, double* variance) {
   const std::int64_t column = std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -41,7 +41,7 @@ static __global__ void column_statistics_kernel(const double* values, std::int64
 }
 
 /// Replaces mean and variance by the batch's: of product + bias, biased. `product` is (batch, out_features)
-/// on the device. Synchronises the stream.
+/// on the device. Synchronizes the stream.
 inline void take_batch_statistics(HeadVectors& v, const DeviceBuffer<double>& product, cudaStream_t stream) {
   const auto columns = static_cast<std::int64_t>(v.bias.size());
   const DeviceBuffer<double> mean(columns), variance(columns);
@@ -56,14 +56,14 @@ inline void take_batch_statistics(HeadVectors& v, const DeviceBuffer<double>& pr
 inline std::vector<double> log_probabilities(const HeadVectors& v, const std::vector<double>& product_row) {
   std::vector<double> logits(v.bias.size());
   for (std::size_t c = 0; c < logits.size(); ++c) {
-    const double normalised = (product_row[c] + v.bias[c] - v.mean[c]) / std::sqrt(v.variance[c] + v.epsilon);
-    logits[c] = v.scale * (normalised * v.gamma[c] + v.beta[c]);
+    const double normalized = (product_row[c] + v.bias[c] - v.mean[c]) / std::sqrt(v.variance[c] + v.epsilon);
+    logits[c] = v.scale * (normalized * v.gamma[c] + v.beta[c]);
   }
   log_softmax(logits);
   return logits;
 }
 
-/// The error of 8 sampled rows of y, a head's output. Synchronises the stream.
+/// The error of 8 sampled rows of y, a head's output. Synchronizes the stream.
 template <class T, class U>
 SoftmaxError head_error(const GemmShape& shape, const T* x, const T* weight, HeadVectors vectors,
                         masthead::Mode mode, const U* y, cudaStream_t stream) {

@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "masthead/dtype.hpp"
+#include "masthead/core/dtype.hpp"
 
 namespace benchmark {
 
@@ -37,14 +37,14 @@ inline double rms(const SampledMatrix& m) {
 
 /// Root of the mean square about each row's mean: what decides a softmax.
 inline double spread(const SampledMatrix& m) {
-  SampledMatrix centred = m;
+  SampledMatrix centered = m;
   for (std::size_t i = 0; i < m.rows(); ++i) {
     double sum = 0;
     for (std::size_t c = 1; c < m.columns; ++c) sum += m.row(i)[c];
     const double mean = sum / static_cast<double>(m.columns - 1);
-    for (std::size_t c = 1; c < m.columns; ++c) centred.values[i * m.columns + c] -= mean;
+    for (std::size_t c = 1; c < m.columns; ++c) centered.values[i * m.columns + c] -= mean;
   }
-  return rms(centred);
+  return rms(centered);
 }
 
 struct LogitError {

@@ -16,10 +16,10 @@
 namespace benchmark {
 
 inline constexpr int product_tile = 64;   ///< rows and columns of a block's output
-inline constexpr int product_depth = 16;  ///< of k, a step
+inline constexpr int product_depth = 16;  ///< of k, per step
 
 /// y(i, j) = Σ_k x(rows[i], k) w(j, k) with double FMAs in ascending k. Blocks of 256 threads, 4 x 4 sums
-/// each; one block a tile, tiles of the same columns next to each other, so that W is read once.
+/// each; one block per tile, tiles of the same columns next to each other, so that W is read once.
 template <class T>
 __global__ void __launch_bounds__(256)
     product_f64_kernel(const T* x, const std::int64_t* rows, std::int64_t count, const T* weight,
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-/// Copies host values to the device. Synchronises the stream.
+/// Copies host values to the device. Synchronizes the stream.
 template <class T>
 DeviceBuffer<T> to_device(const std::vector<T>& values, cudaStream_t stream) {
   DeviceBuffer<T> buffer(static_cast<std::int64_t>(values.size()));
@@ -72,7 +72,7 @@ DeviceBuffer<T> to_device(const std::vector<T>& values, cudaStream_t stream) {
 }
 
 /// (rows.size(), out_features) of x W^T, on the device; `rows` index x. A few elements are compared with dot
-/// products on the host, and a wrong one throws. Synchronises the stream.
+/// products on the host, and a wrong one throws. Synchronizes the stream.
 template <class T>
 DeviceBuffer<double> product_f64(const GemmShape& shape, const T* x, const T* weight,
                                  const std::vector<std::int64_t>& rows, cudaStream_t stream) {

@@ -3,13 +3,13 @@
 
 #include <cstdint>
 
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "support/cuda.cuh"
 
 namespace benchmark {
 
 /// Two independent values in (0, 1), from the 64 bits that element `index` of stream `seed` hashes to
-/// (the finaliser of splitmix64; Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
+/// (the finalizer of splitmix64; Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
 template <class Real>
 struct UniformPair {
   Real first, second;
@@ -20,7 +20,7 @@ struct UniformPair {
     bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
     bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
     bits ^= bits >> 31;
-    // 23 bits each, centred in their cell: exact in float, and never 0 or 1.
+    // 23 bits each, centered in their cell: exact in float, and never 0 or 1.
     constexpr Real cell = Real(1) / (1 << 23);
     return {(static_cast<Real>(bits >> 41) + Real(0.5)) * cell,
             (static_cast<Real>((bits >> 9) & 0x7fffff) + Real(0.5)) * cell};
@@ -81,7 +81,7 @@ __global__ void count_nan_kernel(const T* data, std::int64_t size, unsigned long
   }
 }
 
-/// NaNs in the buffer. Synchronises the stream.
+/// NaNs in the buffer. Synchronizes the stream.
 template <class T>
 std::int64_t count_nan(const DeviceBuffer<T>& buffer, cudaStream_t stream) {
   DeviceBuffer<unsigned long long> count(1);

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "masthead/parameters.hpp"
+#include "masthead/core/parameters.hpp"
 #include "support/report.hpp"
 
 namespace benchmark {
@@ -37,7 +37,7 @@ inline constexpr std::array<SuiteCase, 12> hopper_suite{{
 }};
 
 /// Precisions made of another type's products: fp32 beside SGEMM, fp16_scaled beside tf32, fp8 beside fp8
-/// with one scale a tensor.
+/// with one scale per tensor.
 inline constexpr std::array<SuiteCase, 8> precisions_suite{{
     {"1024x8192x8192", "fp32", eval, {0.225, 0.19}},
     {"1024x8192x8192", "fp32", training, {0.235, 0.20}},

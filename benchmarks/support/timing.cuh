@@ -14,7 +14,7 @@
 
 namespace benchmark {
 
-/// One contestant: `call` enqueues one run on the buffers of set number `set`, without synchronising.
+/// One contestant: `call` enqueues one run on the buffers of set number `set`, without synchronizing.
 struct System {
   std::string name;
   std::function<void(int set, cudaStream_t stream)> call;
@@ -26,7 +26,7 @@ inline std::vector<std::string> names(const std::vector<System>& systems) {
   return list;
 }
 
-/// A block of `calls` on rotating sets, starting with set `first`: microseconds a call. One untimed call
+/// A block of `calls` on rotating sets, starting with set `first`: microseconds per call. One untimed call
 /// runs ahead of the first event, so that the block does not begin with an idle device.
 inline double time_block(const System& system, int calls, int first, int sets, cudaStream_t stream) {
   Event start, stop;
@@ -53,7 +53,7 @@ class CapturedBlock {
   CapturedBlock& operator=(const CapturedBlock&) = delete;
   ~CapturedBlock() { (void)cudaGraphExecDestroy(executable_); }
 
-  /// Microseconds a call. Sweeps keep the device busy while the host launches the graph.
+  /// Microseconds per call. Sweeps keep the device busy while the host launches the graph.
   double time(const CacheSweep& sweep, cudaStream_t stream) const {
     Event start, stop;
     for (int i = 0; i < 4; ++i) sweep(stream);

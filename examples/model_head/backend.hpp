@@ -9,13 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "masthead/parameters.hpp"
+#include "masthead/core/parameters.hpp"
+#include "masthead/core/precision.hpp"
 #include "problem.hpp"
 
 namespace model_head {
 
-/// How to run the head.
-struct Plan {
+/// How the head computes.
+struct Settings {
   masthead::Precision precision = masthead::Precision::fp32;
   masthead::Mode mode = masthead::Mode::eval;
   masthead::Output output = masthead::Output::softmax;
@@ -45,35 +46,43 @@ class Backend {
 };
 
 /// The problem must outlive what these return.
-std::unique_ptr<Backend> make_host_backend(const Problem& problem, const Plan& plan);
-std::unique_ptr<Backend> make_device_backend(const Problem& problem, const Plan& plan);
+std::unique_ptr<Backend> make_cpu_backend(const Problem& problem, const Settings& settings);
+std::unique_ptr<Backend> make_device_backend(const Problem& problem, const Settings& settings);
 
 /// Why `make_device_backend` would find no GPU; nothing if there is one.
 std::optional<std::string> why_no_gpu();
 
-/// The backend `B<precision>` of the plan's precision.
-template <template <masthead::Precision> class B>
-std::unique_ptr<Backend> make_backend(const Problem& problem, const Plan& plan) {
+/// Calls body.operator()<precision>() for one of the precisions that --precision offers.
+template <class Body>
+auto with_precision(masthead::Precision precision, const Body& body) {
   using masthead::Precision;
-  switch (plan.precision) {
+  switch (precision) {
     case Precision::fp64:
-      return std::make_unique<B<Precision::fp64>>(problem, plan);
+      return body.template operator()<Precision::fp64>();
     case Precision::fp32_ieee:
-      return std::make_unique<B<Precision::fp32_ieee>>(problem, plan);
+      return body.template operator()<Precision::fp32_ieee>();
     case Precision::fp32:
-      return std::make_unique<B<Precision::fp32>>(problem, plan);
+      return body.template operator()<Precision::fp32>();
     case Precision::tf32:
-      return std::make_unique<B<Precision::tf32>>(problem, plan);
+      return body.template operator()<Precision::tf32>();
     case Precision::fp16_scaled:
-      return std::make_unique<B<Precision::fp16_scaled>>(problem, plan);
+      return body.template operator()<Precision::fp16_scaled>();
     case Precision::bf16:
-      return std::make_unique<B<Precision::bf16>>(problem, plan);
+      return body.template operator()<Precision::bf16>();
     case Precision::fp16:
-      return std::make_unique<B<Precision::fp16>>(problem, plan);
+      return body.template operator()<Precision::fp16>();
     case Precision::fp8:
-      break;  // not offered by --precision: no CPU has it
+      break;  // no CPU has it
   }
-  throw std::invalid_argument("precision " + std::string(name(plan.precision)) + " is not offered here");
+  throw std::invalid_argument("precision " + std::string(name(precision)) + " is not offered here");
+}
+
+/// The backend `B<precision>` of the settings' precision.
+template <template <masthead::Precision> class B>
+std::unique_ptr<Backend> make_backend(const Problem& problem, const Settings& settings) {
+  return with_precision(settings.precision, [&]<masthead::Precision precision>() -> std::unique_ptr<Backend> {
+    return std::make_unique<B<precision>>(problem, settings);
+  });
 }
 
 }  // namespace model_head

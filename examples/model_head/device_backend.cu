@@ -8,27 +8,26 @@
 #include <vector>
 
 #include "backend.hpp"
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "masthead/head.cuh"
+#include "plan.hpp"
 
 namespace model_head {
 namespace {
 
-void require(cudaError_t status, const char* call) {
-  if (status != cudaSuccess) throw masthead::Error(call, cudaGetErrorString(status), "must succeed");
-}
+using masthead::require_success;
 
 class Stream {
  public:
   Stream() {
-    require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    require_success(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   }
   ~Stream() { cudaStreamDestroy(stream_); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   operator cudaStream_t() const { return stream_; }
-  void synchronize() const { require(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+  void synchronize() const { require_success(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
 
  private:
   cudaStream_t stream_ = nullptr;
@@ -36,18 +35,20 @@ class Stream {
 
 class Event {
  public:
-  Event() { require(cudaEventCreate(&event_), "cudaEventCreate"); }
+  Event() { require_success(cudaEventCreate(&event_), "cudaEventCreate"); }
   ~Event() { cudaEventDestroy(event_); }
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
 
-  void record(cudaStream_t stream) const { require(cudaEventRecord(event_, stream), "cudaEventRecord"); }
+  void record(cudaStream_t stream) const {
+    require_success(cudaEventRecord(event_, stream), "cudaEventRecord");
+  }
 
   /// Milliseconds on the device from `start` to this event, once it is reached.
   double since(const Event& start) const {
     float milliseconds = 0;
-    require(cudaEventSynchronize(event_), "cudaEventSynchronize");
-    require(cudaEventElapsedTime(&milliseconds, start.event_, event_), "cudaEventElapsedTime");
+    require_success(cudaEventSynchronize(event_), "cudaEventSynchronize");
+    require_success(cudaEventElapsedTime(&milliseconds, start.event_, event_), "cudaEventElapsedTime");
     return milliseconds;
   }
 
@@ -60,15 +61,15 @@ template <class T>
 class DeviceArray {
  public:
   explicit DeviceArray(std::size_t size) : size_(size) {
-    require(cudaMalloc(&data_, size * sizeof(T)), "cudaMalloc");
+    require_success(cudaMalloc(&data_, size * sizeof(T)), "cudaMalloc");
   }
 
   /// A copy of `values`, whose type is `T` or its twin without CUDA; done when this returns.
   template <class Host>
   DeviceArray(const std::vector<Host>& values, const Stream& stream) : DeviceArray(values.size()) {
     static_assert(sizeof(Host) == sizeof(T));
-    require(cudaMemcpyAsync(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice, stream),
-            "cudaMemcpyAsync");
+    require_success(cudaMemcpyAsync(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice, stream),
+                    "cudaMemcpyAsync");
     stream.synchronize();
   }
 
@@ -83,9 +84,9 @@ class DeviceArray {
   /// `count` elements from `first` on.
   std::vector<T> read(std::int64_t first, std::int64_t count, const Stream& stream) const {
     std::vector<T> values(static_cast<std::size_t>(count));
-    require(cudaMemcpyAsync(values.data(), data_ + first, values.size() * sizeof(T), cudaMemcpyDeviceToHost,
-                            stream),
-            "cudaMemcpyAsync");
+    require_success(cudaMemcpyAsync(values.data(), data_ + first, values.size() * sizeof(T),
+                                    cudaMemcpyDeviceToHost, stream),
+                    "cudaMemcpyAsync");
     stream.synchronize();
     return values;
   }
@@ -95,6 +96,15 @@ class DeviceArray {
   std::size_t size_;
 };
 
+std::string device_name() {
+  int device = 0;
+  cudaDeviceProp properties{};
+  require_success(cudaGetDevice(&device), "cudaGetDevice");
+  require_success(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  return std::string(properties.name) + ", sm_" + std::to_string(properties.major) +
+         std::to_string(properties.minor);
+}
+
 template <masthead::Precision precision>
 class DeviceBackend final : public Backend {
   static constexpr masthead::Dtype dtype = masthead::operand_dtype(precision);
@@ -103,9 +113,9 @@ class DeviceBackend final : public Backend {
   using Result = masthead::Accumulator<Element>;
 
  public:
-  DeviceBackend(const Problem& problem, const Plan& plan)
+  DeviceBackend(const Problem& problem, const Settings& settings)
       : shape_(problem.shape),
-        plan_(plan),
+        settings_(settings),
         x_(to_elements<HostElement>(problem.x), stream_),
         weight_(to_elements<HostElement>(problem.weight), stream_),
         bias_(problem.bias, stream_),
@@ -117,31 +127,24 @@ class DeviceBackend final : public Backend {
         y_(static_cast<std::size_t>(shape_.batch * shape_.out_features)),
         head_(parameters(problem.epsilon), stream_),
         workspace_(static_cast<std::size_t>(head_.workspace_bytes(
-            masthead::Matrix<const Element>(x_.data(), shape_.batch, shape_.in_features), plan.mode,
-            masthead::dtype_of<Result>, plan.output))) {}
+            {x_.data(), shape_.batch, shape_.in_features},
+            {.mode = settings.mode, .output = settings.output, .y = masthead::dtype_of<Result>}))) {}
 
-  std::string device() const override {
-    int device = 0;
-    cudaDeviceProp properties{};
-    require(cudaGetDevice(&device), "cudaGetDevice");
-    require(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-    return std::string(properties.name) + ", sm_" + std::to_string(properties.major) +
-           std::to_string(properties.minor);
-  }
+  std::string device() const override { return device_name(); }
 
   std::string policy() const override { return to_string(head_.policy(shape_.batch)); }
 
   double forward() override {
     const masthead::Matrix<const Element> x(x_.data(), shape_.batch, shape_.in_features);
     const masthead::Matrix<Result> y(y_.data(), shape_.batch, shape_.out_features);
-    const masthead::Workspace workspace{workspace_.data(), workspace_.size()};
+    masthead::ForwardOptions options{.output = settings_.output,
+                                     .workspace = masthead::Workspace{workspace_.data(), workspace_.size()}};
     start_.record(stream_);
-    if (plan_.mode == masthead::Mode::eval) {
-      head_.forward(x, y, workspace, stream_, plan_.output);
+    if (settings_.mode == masthead::Mode::eval) {
+      head_.forward(x, y, options, stream_);
     } else {
-      const masthead::RunningStatistics running{.mean = {mean_.data(), mean_.size()},
-                                                .var = {var_.data(), var_.size()}};
-      head_.forward_training(x, y, running, workspace, stream_, plan_.output);
+      options.running = {.mean = {mean_.data(), mean_.size()}, .var = {var_.data(), var_.size()}};
+      head_.forward_training(x, y, options, stream_);
     }
     stop_.record(stream_);
     return stop_.since(start_);
@@ -173,7 +176,7 @@ class DeviceBackend final : public Backend {
   }
 
   Shape shape_;
-  Plan plan_;
+  Settings settings_;
   Stream stream_;
   Event start_, stop_;
   DeviceArray<Element> x_, weight_;
@@ -182,6 +185,22 @@ class DeviceBackend final : public Backend {
   masthead::Head<precision> head_;
   DeviceArray<std::byte> workspace_;
 };
+
+/// Of a head whose parameters are memory that nothing was written to: a plan depends on no value.
+template <masthead::Precision precision>
+masthead::ForwardPlan plan_of_head(const Shape& shape, const Settings& settings, masthead::Dtype y) {
+  using Element = typename masthead::Head<precision>::Element;
+  const Stream stream;
+  const DeviceArray<Element> x(static_cast<std::size_t>(shape.batch * shape.in_features));
+  const DeviceArray<Element> weight(static_cast<std::size_t>(shape.out_features * shape.in_features));
+  const DeviceArray<float> vector(static_cast<std::size_t>(shape.out_features));
+  const masthead::Head<precision> head({.weight = {weight.data(), shape.out_features, shape.in_features},
+                                        .running_mean = {vector.data(), vector.size()},
+                                        .running_var = {vector.data(), vector.size()}},
+                                       stream);
+  return head.plan({x.data(), shape.batch, shape.in_features},
+                   {.mode = settings.mode, .output = settings.output, .y = y}, is_whole_vectors(shape, y));
+}
 
 }  // namespace
 
@@ -193,8 +212,16 @@ std::optional<std::string> why_no_gpu() {
   return {};
 }
 
-std::unique_ptr<Backend> make_device_backend(const Problem& problem, const Plan& plan) {
-  return make_backend<DeviceBackend>(problem, plan);
+std::unique_ptr<Backend> make_device_backend(const Problem& problem, const Settings& settings) {
+  return make_backend<DeviceBackend>(problem, settings);
+}
+
+Planner gpu_planner(const Shape& shape, const Settings& settings) {
+  return {device_name(), [shape, settings](masthead::Dtype y) {
+            return with_precision(settings.precision, [&]<masthead::Precision precision>() {
+              return plan_of_head<precision>(shape, settings, y);
+            });
+          }};
 }
 
 }  // namespace model_head

@@ -17,6 +17,7 @@
 
 #include "backend.hpp"
 #include "options.hpp"
+#include "plan.hpp"
 #include "problem.hpp"
 #include "verify.hpp"
 
@@ -24,14 +25,27 @@ namespace {
 
 using namespace model_head;
 
+/// Whether to use a GPU. Where there is none and none was asked for, says so and what happens `instead`.
+bool uses_gpu(const Options& options, const char* instead) {
+  if (options.device == Device::cpu) return false;
+  const std::optional<std::string> reason = why_no_gpu();
+  if (!reason) return true;
+  if (options.device == Device::gpu) throw std::runtime_error("--device gpu: no GPU: " + *reason);
+  std::printf("no GPU (%s): %s\n", reason->c_str(), instead);
+  std::fflush(stdout);
+  return false;
+}
+
 std::unique_ptr<Backend> make_backend(const Options& options, const Problem& problem) {
-  if (options.device == Device::cpu) return make_host_backend(problem, options.plan);
-  if (const std::optional<std::string> reason = why_no_gpu()) {
-    if (options.device == Device::gpu) throw std::runtime_error("--device gpu: no GPU: " + *reason);
-    std::printf("no GPU (%s): using the CPU\n", reason->c_str());
-    return make_host_backend(problem, options.plan);
-  }
-  return make_device_backend(problem, options.plan);
+  return uses_gpu(options, "using the CPU") ? make_device_backend(problem, options.settings)
+                                            : make_cpu_backend(problem, options.settings);
+}
+
+void show_plans(const Options& options) {
+  const Shape shape = options.problem ? *options.problem : read_digits(options.data).problem.shape;
+  const bool gpu = uses_gpu(options, "planning for an H200");
+  print_plans(gpu ? gpu_planner(shape, options.settings) : h200_planner(shape, options.settings), shape,
+              options.settings);
 }
 
 struct Timing {
@@ -57,16 +71,20 @@ Timing time_passes(Backend& backend, int runs, double first) {
 }
 
 int run(const Options& options) {
+  if (options.plan) {
+    show_plans(options);
+    return 0;
+  }
   std::ofstream json;
   if (!options.json.empty()) {
     json.open(options.json);
     if (!json) throw std::runtime_error("--json " + options.json.string() + ": cannot be written");
   }
 
-  const Plan& plan = options.plan;
+  const Settings& settings = options.settings;
   Digits digits;
   if (options.problem) {
-    digits.problem = generate(*options.problem, plan.precision, options.seed);
+    digits.problem = generate(*options.problem, settings.precision, options.seed);
   } else {
     digits = read_digits(options.data);
   }
@@ -76,8 +94,8 @@ int run(const Options& options) {
   std::printf("device     %s\npolicy     %s\n", backend->device().c_str(), backend->policy().c_str());
   std::printf("problem    %lld x %lld -> %lld, %s, %s, %s, %s\n", static_cast<long long>(batch),
               static_cast<long long>(in), static_cast<long long>(out),
-              options.problem ? "generated" : "digits", std::string(name(plan.precision)).c_str(),
-              std::string(name(plan.mode)).c_str(), std::string(name(plan.output)).c_str());
+              options.problem ? "generated" : "digits", std::string(name(settings.precision)).c_str(),
+              std::string(name(settings.mode)).c_str(), std::string(name(settings.output)).c_str());
   std::fflush(stdout);
 
   const double first = backend->forward();
@@ -97,15 +115,15 @@ int run(const Options& options) {
       {"policy", backend->policy()},
       {"data", options.problem ? "generated" : "digits"},
       {"problem", std::to_string(batch) + "x" + std::to_string(in) + "x" + std::to_string(out)},
-      {"precision", name(plan.precision)},
-      {"mode", name(plan.mode)},
-      {"output", name(plan.output)},
+      {"precision", name(settings.precision)},
+      {"mode", name(settings.mode)},
+      {"output", name(settings.output)},
       {"milliseconds", timing.milliseconds},
       {"milliseconds_median", timing.median()},
       {"rows_per_second", rows_per_second},
       {"tflops", tflops}};
-  const Findings findings = options.problem ? verify_generated(digits.problem, plan, *backend, running)
-                                            : verify_digits(digits, plan, *backend, running);
+  const Findings findings = options.problem ? verify_generated(digits.problem, settings, *backend, running)
+                                            : verify_digits(digits, settings, *backend, running);
   std::fflush(stdout);
   for (const std::string& failure : findings.failures) {
     std::fprintf(stderr, "model_head: FAILED: %s\n", failure.c_str());

@@ -10,7 +10,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "masthead/checks.hpp"
+#include "masthead/core/checks.hpp"
 
 namespace model_head {
 namespace {
@@ -58,7 +58,7 @@ Shape parse_shape(const std::string& text) {
   }
   const auto [batch, in, out] = sizes;
   for (const auto& [rows, columns] : {std::pair{batch, in}, {out, in}, {batch, out}}) {
-    if (!masthead::checked_product(rows, columns, sizeof(double)))
+    if (!masthead::detail::checked_product(rows, columns, sizeof(double)))
       throw fail("its matrices do not fit in memory");
   }
   return {batch, in, out};
@@ -70,7 +70,7 @@ std::optional<Options> parse_options(int argc, char** argv) {
   Options options;
   std::string problem, device = "auto", data = "examples/model_head/data", json;
   std::string precision = "fp32", mode = "eval", output = "softmax";
-  options.plan.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.settings.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 
   CLI::App app(
       "softmax(scale * BatchNorm1d(x W^T + b)): classifies the handwritten digits with a trained head and "
@@ -91,9 +91,14 @@ std::optional<Options> parse_options(int argc, char** argv) {
       ->always_capture_default(false)
       ->default_str("")
       ->check(CLI::Range(1, 1000000));
-  app.add_option("--threads", options.plan.threads, "CPU threads")->check(CLI::Range(1, 4096));
+  app.add_option("--threads", options.settings.threads, "CPU threads")->check(CLI::Range(1, 4096));
   app.add_option("--seed", options.seed, "of the generated data")->check(CLI::Range(0, 2147483647));
-  app.add_option("--json", json, "also write the results to this file");
+  auto* const json_option = app.add_option("--json", json, "also write the results to this file");
+  app.add_flag(
+         "--plan", options.plan,
+         "print which kernels a GPU runs this with and what they keep in a workspace, and exit; without a "
+         "GPU and with --device cpu, for an H200")
+      ->excludes(json_option);
 
   try {
     app.parse(argc, argv);
@@ -106,9 +111,9 @@ std::optional<Options> parse_options(int argc, char** argv) {
 
   if (!problem.empty() || app.count("--problem") > 0) options.problem = parse_shape(problem);
   options.device = device == "gpu" ? Device::gpu : device == "cpu" ? Device::cpu : Device::automatic;
-  options.plan.precision = named(precisions, precision);
-  options.plan.mode = named(modes, mode);
-  options.plan.output = named(outputs, output);
+  options.settings.precision = named(precisions, precision);
+  options.settings.mode = named(modes, mode);
+  options.settings.output = named(outputs, output);
   options.data = data;
   options.json = json;
   return options;

@@ -16,8 +16,9 @@ struct Options {
   std::filesystem::path data;
   std::optional<Shape> problem;  ///< absent: the digits
   Device device = Device::automatic;
-  Plan plan;
-  int runs = 0;  ///< timed passes; 0: as many as take about three seconds, at most 100
+  Settings settings;
+  bool plan = false;  ///< print the plan instead of running the head
+  int runs = 0;       ///< timed passes; 0: as many as take about three seconds, at most 100
   std::uint64_t seed = 0;
   std::filesystem::path json;  ///< empty: no file
 };

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "masthead/dtype.hpp"
+#include "masthead/core/precision.hpp"
 #include "masthead/numeric/rounding.hpp"
 
 namespace model_head {

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <numeric>
 
-#include "masthead/host/executor.hpp"
+#include "masthead/cpu/executor.hpp"
 
 namespace model_head {
 namespace {
@@ -15,7 +15,7 @@ namespace {
 /// across the rows.
 constexpr std::int64_t lanes = 16;
 
-/// Features a thread takes at a time.
+/// Features that a thread takes at a time.
 constexpr std::int64_t chunk = 32;
 
 /// x W^T + b of the given rows and of features [first, first + count), as (row, feature).
@@ -86,7 +86,7 @@ Reference compute_reference(const Problem& p, masthead::Mode mode, const std::ve
   reference.running_var.assign(p.running_var.begin(), p.running_var.end());
   std::mutex mutex;
 
-  masthead::host::Executor(threads).parallel_for((out + chunk - 1) / chunk, [&](std::int64_t index, int) {
+  masthead::cpu::Executor(threads).parallel_for((out + chunk - 1) / chunk, [&](std::int64_t index, int) {
     const std::int64_t first = index * chunk, count = std::min(chunk, out - first);
     const std::vector<double> outputs = linear(p, needed, first, count);
     double max_output = 0, max_multiplier = 0, max_logit = 0;
@@ -104,8 +104,8 @@ Reference compute_reference(const Problem& p, masthead::Mode mode, const std::ve
       const double scale = p.scale[p.scale.size() == 1 ? 0 : n];
       for (std::size_t r = 0; r < rows.size(); ++r) {
         const double output = outputs[(training ? rows[r] : static_cast<std::int64_t>(r)) * count + i];
-        const double normalised = (output - mean) / std::sqrt(var + p.epsilon);
-        const double logit = scale * (normalised * p.gamma[n] + p.beta[n]);
+        const double normalized = (output - mean) / std::sqrt(var + p.epsilon);
+        const double logit = scale * (normalized * p.gamma[n] + p.beta[n]);
         logits[r * static_cast<std::size_t>(out) + n] = logit;
         max_output = std::max(max_output, std::abs(output));
         max_logit = std::max(max_logit, std::abs(logit));

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "masthead/parameters.hpp"
+#include "masthead/core/parameters.hpp"
 #include "problem.hpp"
 
 namespace model_head {

@@ -79,11 +79,11 @@ void check_running(const Statistics& running, const Reference& reference, std::i
 
 }  // namespace
 
-Findings verify_digits(const Digits& digits, const Plan& plan, const Backend& backend,
+Findings verify_digits(const Digits& digits, const Settings& settings, const Backend& backend,
                        const Statistics& running) {
   Findings findings;
   const Shape& shape = digits.problem.shape;
-  const auto [precision, mode, output, threads] = plan;
+  const auto [precision, mode, output, threads] = settings;
   std::vector<std::int64_t> rows(static_cast<std::size_t>(shape.batch));
   std::iota(rows.begin(), rows.end(), std::int64_t{0});
 
@@ -121,17 +121,17 @@ Findings verify_digits(const Digits& digits, const Plan& plan, const Backend& ba
   return findings;
 }
 
-Findings verify_generated(const Problem& problem, const Plan& plan, const Backend& backend,
+Findings verify_generated(const Problem& problem, const Settings& settings, const Backend& backend,
                           const Statistics& running) {
   Findings findings;
   const std::vector<std::int64_t> rows = sampled_rows(problem.shape.batch);
-  const Reference reference = compute_reference(problem, plan.mode, rows, plan.threads);
-  if (plan.mode == Mode::training) {
+  const Reference reference = compute_reference(problem, settings.mode, rows, settings.threads);
+  if (settings.mode == Mode::training) {
     check_running(running, reference, problem.shape.in_features, findings);
   }
   const double difference =
-      max_log_difference(backend.read_rows(rows), plan.output, reference.log_probabilities);
-  const double bound = log_tolerance(reference, plan.precision, problem.shape);
+      max_log_difference(backend.read_rows(rows), settings.output, reference.log_probabilities);
+  const double bound = log_tolerance(reference, settings.precision, problem.shape);
   findings.figures["rows_checked"] = rows.size();
   findings.figures["max_abs_dlogp"] = difference;
   findings.figures["bound"] = bound;

@@ -1,7 +1,7 @@
 #pragma once
 /// What the binding sees of the library: heads and softmax with element types as data.
 ///
-/// The kernels are compiled in sources of their own, one a dtype, which include no PyTorch header; the
+/// The kernels are compiled in sources of their own, one per dtype, which include no PyTorch header; the
 /// binding includes no kernel. So neither waits for the other's headers, and all sources compile at the same
 /// time.
 
@@ -10,7 +10,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "masthead/parameters.hpp"
+#include "masthead/core/parameters.hpp"
+#include "masthead/core/precision.hpp"
 
 namespace masthead_pytorch {
 
@@ -32,25 +33,24 @@ struct HeadParameters {
 };
 
 /// A masthead::Head of any precision, for y of one dtype. x has the weight's dtype; y that dtype, or float
-/// where that is 16 bits wide. Everything throws masthead::Error.
+/// where that has 16 bits. Everything throws masthead::Error.
 class AnyHead {
  public:
   virtual ~AnyHead() = default;
 
   /// Whether the head holds something made from the weight's values, so that `update` must follow a change of
   /// them.
-  virtual bool is_prepared() const = 0;
+  virtual bool is_packed() const = 0;
   virtual void update(cudaStream_t stream) = 0;
 
   virtual std::int64_t workspace_bytes(const InputMatrix& x, masthead::Mode mode) const = 0;
-  virtual void forward(const InputMatrix& x, const OutputMatrix& y, const masthead::Workspace& workspace,
+  virtual void forward(const InputMatrix& x, const OutputMatrix& y, const masthead::ForwardOptions& options,
                        cudaStream_t stream) const = 0;
   virtual void forward_training(const InputMatrix& x, const OutputMatrix& y,
-                                const masthead::RunningStatistics& running,
-                                const masthead::Workspace& workspace, cudaStream_t stream) const = 0;
+                                const masthead::ForwardOptions& options, cudaStream_t stream) const = 0;
 };
 
-/// A head on the current device, one function a source; `_f32` for a float y of 16-bit operands.
+/// A head on the current device, one function per source; `_f32` for a float y of 16-bit operands.
 using MakeHead = std::unique_ptr<AnyHead>(const HeadParameters& parameters, cudaStream_t stream);
 MakeHead make_head_fp64, make_head_fp32, make_head_tf32, make_head_fp16_scaled, make_head_bf16,
     make_head_bf16_f32, make_head_fp16, make_head_fp16_f32;
@@ -74,7 +74,8 @@ inline std::unique_ptr<AnyHead> make_head(masthead::Precision precision, masthea
   }
 }
 
-/// masthead::scale_softmax, one function for each dtype of x, one a source; `_f32` for a float y of 16-bit x.
+/// masthead::scale_softmax, one function for each dtype of x, one per source; `_f32` for a float y of 16-bit
+/// x.
 using ScaleSoftmax = void(const InputMatrix& x, const masthead::ConstVector& scale, const OutputMatrix& y,
                           cudaStream_t stream);
 ScaleSoftmax scale_softmax_f64, scale_softmax_f32, scale_softmax_bf16, scale_softmax_bf16_f32,

@@ -3,7 +3,6 @@
 namespace masthead_pytorch {
 
 template void TypedHead<mh::Precision::bf16>::forward_training(const InputMatrix&, const OutputMatrix&,
-                                                               const mh::RunningStatistics&,
-                                                               const mh::Workspace&, cudaStream_t) const;
+                                                               const mh::ForwardOptions&, cudaStream_t) const;
 
 }  // namespace masthead_pytorch

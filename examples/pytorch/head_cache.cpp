@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "masthead/error.hpp"
+#include "masthead/core/error.hpp"
 
 namespace masthead_pytorch {
 
@@ -13,7 +13,8 @@ namespace mh = masthead;
 namespace {
 
 void succeed(cudaError_t status, const char* call) {
-  if (status != cudaSuccess) throw mh::Error(call, cudaGetErrorName(status), cudaGetErrorString(status));
+  if (status != cudaSuccess)
+    throw mh::Error(call, cudaGetErrorName(status), cudaGetErrorString(status), status);
 }
 
 bool is_capturing(cudaStream_t stream) {
@@ -86,7 +87,7 @@ CachedHead::CachedHead(const HeadKey& key, const at::Tensor& weight, const HeadP
   }
   const bool capturing = is_capturing(stream);
   head_ = make_head(key.precision, key.y, read, stream);
-  if (copy_.defined() || head_->is_prepared()) {
+  if (copy_.defined() || head_->is_packed()) {
     succeed(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
     made(weight, stream, capturing);
   }

@@ -65,7 +65,7 @@ class CachedHead {
   std::unique_ptr<AnyHead> head_;
 
   std::mutex mutex_;               // guards what follows
-  Version version_{};              // of the weight, when the copy or the preparation was made
+  Version version_{};              // of the weight, when the copy or the packing was made
   bool made_by_graphs_ = false;    // which change the weight without its version
   cudaEvent_t event_ = nullptr;    // when it was made
   cudaStream_t stream_ = nullptr;  // where
@@ -81,7 +81,7 @@ class HeadCache {
   std::shared_ptr<CachedHead> find(const HeadKey& key, const at::Tensor& weight,
                                    const HeadParameters& parameters, cudaStream_t stream);
 
-  /// Makes every copy and preparation again before it is used next: fused optimisers, for one, write weights
+  /// Makes every copy and packing again before it is used next: fused optimizers, for one, write weights
   /// without advancing their version counters. Lets go of what was made from weights that are gone.
   void weights_changed();
   std::int64_t epoch() const { return epoch_; }

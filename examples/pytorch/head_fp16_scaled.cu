@@ -4,11 +4,11 @@ namespace masthead_pytorch {
 
 using ScaledHead = TypedHead<mh::Precision::fp16_scaled>;
 
-// Its kernels are left out: training changes the weight at every step, and to prepare it takes longer than is
+// Its kernels are left out: training changes the weight at every step, and to pack it takes longer than is
 // won.
 template <>
-void ScaledHead::forward_training(const InputMatrix&, const OutputMatrix&, const mh::RunningStatistics&,
-                                  const mh::Workspace&, cudaStream_t) const {
+void ScaledHead::forward_training(const InputMatrix&, const OutputMatrix&, const mh::ForwardOptions&,
+                                  cudaStream_t) const {
   throw mh::Error("precision", "fp16_scaled", "is compiled for eval mode alone: training takes tf32");
 }
 

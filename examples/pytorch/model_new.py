@@ -56,7 +56,7 @@ def _masthead_load():
         extra_ldflags=sorted(libstdcxx),
         is_python_module=False,
     )
-    # Fused optimisers write parameters without advancing the version counters by which changes are seen. Once a
+    # Fused optimizers write parameters without advancing the version counters by which changes are seen. Once a
     # process: torch.compile of a step looks the hook's module up, and a copy of this text may be in none.
     register_optimizer_step_post_hook(lambda *_: torch.ops.masthead.weights_changed())
 
@@ -75,7 +75,7 @@ def _masthead_is_plain(module, kind):
 class ModelNew(nn.Module):
     """y = softmax(scale * BatchNorm1d(x W^T + b), dim=1); x is (batch, in_features), y (batch, out_features).
 
-    Float operands are computed as `torch.get_float32_matmul_precision()` says. Training mode normalises with the
+    Float operands are computed as `torch.get_float32_matmul_precision()` says. Training mode normalizes with the
     batch's statistics and updates the running ones; gradients flow to x and all parameters."""
 
     def __init__(self, in_features, out_features, bn_eps=1e-5, bn_momentum=0.1, scale_shape=(1,)):

@@ -22,10 +22,10 @@ c10::TypedOperatorHandle<Signature> find_operator(const char* name, const char* 
 Tensor scaled(const Tensor& x, const OptionalTensor& scale) { return scale ? scale->mul(x) : x; }
 
 Tensor composite(const HeadTensors& t, bool training, double factor, OptionalDtype dtype) {
-  const Tensor normalised =
+  const Tensor normalized =
       at::batch_norm(at::linear(t.x, t.weight, t.bias), t.gamma, t.beta, t.running_mean, t.running_var,
                      training, factor, t.epsilon, at::globalContext().userEnabledCuDNN());
-  return at::softmax(scaled(normalised, t.scale), 1, dtype);
+  return at::softmax(scaled(normalized, t.scale), 1, dtype);
 }
 
 }  // namespace

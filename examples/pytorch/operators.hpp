@@ -16,14 +16,14 @@ using at::Tensor;
 using OptionalTensor = std::optional<Tensor>;
 using OptionalDtype = std::optional<at::ScalarType>;
 
-/// Normalises with running_mean and running_var. y has `dtype`, or else what PyTorch's promotion gives for
+/// Normalizes with running_mean and running_var. y has `dtype`, or else what PyTorch's promotion gives for
 /// scale * x.
 using HeadSignature = Tensor(const Tensor& x, const Tensor& weight, const OptionalTensor& bias,
                              const OptionalTensor& gamma, const OptionalTensor& beta,
                              const Tensor& running_mean, const Tensor& running_var,
                              const OptionalTensor& scale, double epsilon, OptionalDtype dtype);
 
-/// Normalises with the batch's statistics and updates those that are given, in place.
+/// Normalizes with the batch's statistics and updates those that are given, in place.
 using HeadTrainingSignature = Tensor(const Tensor& x, const Tensor& weight, const OptionalTensor& bias,
                                      const OptionalTensor& gamma, const OptionalTensor& beta,
                                      const OptionalTensor& running_mean, const OptionalTensor& running_var,

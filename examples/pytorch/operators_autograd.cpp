@@ -74,12 +74,12 @@ struct HeadFunction : torch::autograd::Function<HeadFunction> {
     const auto wanted = [](const Tensor& t) { return t.defined() && t.requires_grad(); };
 
     const Tensor z = at::linear(x, weight, if_defined(bias));
-    const auto [normalised, save_mean, save_invstd] = at::native_batch_norm(
+    const auto [normalized, save_mean, save_invstd] = at::native_batch_norm(
         z, if_defined(gamma), if_defined(beta), if_defined(mean), if_defined(var), training, 0, epsilon);
     Tensor gradient = at::_softmax_backward_data(gradients[0], y, 1, y.scalar_type());
 
     torch::autograd::variable_list out(13);
-    if (wanted(scale)) out[8] = scale_gradient(gradient, normalised, scale);
+    if (wanted(scale)) out[8] = scale_gradient(gradient, normalized, scale);
     if (scale.defined()) gradient = gradient.mul(scale);
     const auto [z_gradient, gamma_gradient, beta_gradient] = at::native_batch_norm_backward(
         gradient.to(z.scalar_type()), z, if_defined(gamma), if_defined(mean), if_defined(var), save_mean,

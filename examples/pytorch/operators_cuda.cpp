@@ -7,7 +7,7 @@
 #include <torch/library.h>
 
 #include "head_cache.hpp"
-#include "masthead/select_policy.hpp"
+#include "masthead/policy/select.hpp"
 #include "operators.hpp"
 
 namespace masthead_pytorch {
@@ -20,7 +20,7 @@ namespace mh = masthead;
 bool bound_by_products(const HeadTensors& t) {
   constexpr std::int64_t any_in_features = 1 << 10;
   return mh::select_policy(mh::Precision::tf32, 90, t.x.size(0), any_in_features, t.weight.size(0)) ==
-         mh::shipped_wgmma_policies(mh::Dtype::f32).wide;
+         mh::detail::shipped_wgmma(mh::MathMode::tf32, mh::Dtype::f32).m128;
 }
 
 /// The one place that says which precision computes a head. Asked when an operator runs, also by compiled
@@ -50,7 +50,7 @@ bool is_float(at::ScalarType dtype) {
   return dtype == at::kDouble || dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16;
 }
 
-/// x's dtype or, where that is 16 bits wide, float.
+/// x's dtype or, where that has 16 bits, float.
 bool is_output_of(at::ScalarType x, at::ScalarType y) {
   return y == x || (y == at::kFloat && (x == at::kHalf || x == at::kBFloat16));
 }
@@ -109,9 +109,9 @@ Tensor empty(at::IntArrayRef sizes, at::ScalarType dtype, const Tensor& like) {
   return Tensor(at::detail::empty_cuda(sizes, dtype, like.device(), std::nullopt));
 }
 
-/// Calls run(head, x, y, workspace, stream) with everything in place, and returns y.
-template <class Run>
-Tensor with_head(const HeadTensors& t, mh::Mode mode, at::ScalarType dtype, const Run& run) {
+/// A pass by the library. `running`: what training mode updates.
+Tensor run_head(const HeadTensors& t, mh::Mode mode, at::ScalarType dtype,
+                const mh::RunningStatistics& running = {}) {
   const Tensor y = empty({t.x.size(0), t.weight.size(0)}, dtype, t.x);
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream(t.x.get_device());
   const mh::Precision precision = precision_of(t, mode);
@@ -122,10 +122,17 @@ Tensor with_head(const HeadTensors& t, mh::Mode mode, at::ScalarType dtype, cons
       {t.weight.const_data_ptr(), precision, dtype_of(y)}, t.weight, parameters, stream);
   const AnyHead& head = cached->current(t.weight, stream, mode == mh::Mode::training);
   const Tensor x = is_readable(precision, t.x) ? t.x : readable_copy(precision, t.x);
-  const std::int64_t bytes = head.workspace_bytes(input_matrix(x), mode);
+  const InputMatrix in = input_matrix(x);
+  const OutputMatrix out{y.mutable_data_ptr(), dtype_of(y), y.size(0), y.size(1), y.size(1)};
+  const std::int64_t bytes = head.workspace_bytes(in, mode);
   const Tensor workspace = empty({bytes}, at::kByte, t.x);
-  run(head, input_matrix(x), OutputMatrix{y.mutable_data_ptr(), dtype_of(y), y.size(0), y.size(1), y.size(1)},
-      mh::Workspace{workspace.mutable_data_ptr(), bytes}, stream);
+  const mh::ForwardOptions options{.workspace = mh::Workspace{workspace.mutable_data_ptr(), bytes},
+                                   .running = running};
+  if (mode == mh::Mode::eval) {
+    head.forward(in, out, options, stream);
+  } else {
+    head.forward_training(in, out, options, stream);
+  }
   return y;
 }
 
@@ -140,8 +147,7 @@ Tensor head_cuda(const Tensor& x, const Tensor& weight, const OptionalTensor& bi
   const c10::cuda::CUDAGuard guard(x.device());
   if (!is_for_library(t, mh::Mode::eval, y)) return composite(t, dtype);
   if (x.size(0) == 0) return empty({0, weight.size(0)}, y, x);
-  return with_head(t, mh::Mode::eval, y,
-                   [](const AnyHead& head, auto&&... arguments) { head.forward(arguments...); });
+  return run_head(t, mh::Mode::eval, y);
 }
 
 Tensor head_training_cuda(const Tensor& x, const Tensor& weight, const OptionalTensor& bias,
@@ -163,10 +169,7 @@ Tensor head_training_cuda(const Tensor& x, const Tensor& weight, const OptionalT
                 "masthead: num_batches_tracked must be one int64 on x's device");
     running.batches_tracked = batches_tracked->mutable_data_ptr<std::int64_t>();
   }
-  return with_head(
-      t, mh::Mode::training, y,
-      [&](const AnyHead& head, const InputMatrix& in, const OutputMatrix& out, const mh::Workspace& workspace,
-          cudaStream_t stream) { head.forward_training(in, out, running, workspace, stream); });
+  return run_head(t, mh::Mode::training, y, running);
 }
 
 Tensor scale_softmax_cuda(const Tensor& x, const OptionalTensor& scale, OptionalDtype dtype) {

@@ -5,19 +5,19 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "masthead/softmax/scale_softmax.cuh"
+#include "masthead/scale_softmax.cuh"
 
 namespace masthead {
 
 using SoftmaxOnly = detail::OutputConstant<Output::softmax>;
 
-extern template void detail::launch_selected_softmax(const SoftmaxParams<double, double>&, SoftmaxOnly,
-                                                     const Device&, cudaStream_t);
-extern template void detail::launch_selected_softmax(const SoftmaxParams<float, float>&, SoftmaxOnly,
-                                                     const Device&, cudaStream_t);
-extern template void detail::launch_selected_softmax(const SoftmaxParams<float, __nv_bfloat16>&, SoftmaxOnly,
-                                                     const Device&, cudaStream_t);
-extern template void detail::launch_selected_softmax(const SoftmaxParams<float, __half>&, SoftmaxOnly,
-                                                     const Device&, cudaStream_t);
+extern template void detail::launch_selected_softmax(const detail::SoftmaxParams<double, double>&,
+                                                     SoftmaxOnly, int architecture, cudaStream_t);
+extern template void detail::launch_selected_softmax(const detail::SoftmaxParams<float, float>&, SoftmaxOnly,
+                                                     int architecture, cudaStream_t);
+extern template void detail::launch_selected_softmax(const detail::SoftmaxParams<float, __nv_bfloat16>&,
+                                                     SoftmaxOnly, int architecture, cudaStream_t);
+extern template void detail::launch_selected_softmax(const detail::SoftmaxParams<float, __half>&, SoftmaxOnly,
+                                                     int architecture, cudaStream_t);
 
 }  // namespace masthead

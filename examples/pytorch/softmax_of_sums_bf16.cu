@@ -2,7 +2,7 @@
 
 namespace masthead {
 
-template void detail::launch_selected_softmax(const SoftmaxParams<float, __nv_bfloat16>&, SoftmaxOnly,
-                                              const Device&, cudaStream_t);
+template void detail::launch_selected_softmax(const detail::SoftmaxParams<float, __nv_bfloat16>&, SoftmaxOnly,
+                                              int architecture, cudaStream_t);
 
 }  // namespace masthead

@@ -2,7 +2,7 @@
 
 namespace masthead {
 
-template void detail::launch_selected_softmax(const SoftmaxParams<float, __half>&, SoftmaxOnly, const Device&,
-                                              cudaStream_t);
+template void detail::launch_selected_softmax(const detail::SoftmaxParams<float, __half>&, SoftmaxOnly,
+                                              int architecture, cudaStream_t);
 
 }  // namespace masthead

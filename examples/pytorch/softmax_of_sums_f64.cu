@@ -2,7 +2,7 @@
 
 namespace masthead {
 
-template void detail::launch_selected_softmax(const SoftmaxParams<double, double>&, SoftmaxOnly,
-                                              const Device&, cudaStream_t);
+template void detail::launch_selected_softmax(const detail::SoftmaxParams<double, double>&, SoftmaxOnly,
+                                              int architecture, cudaStream_t);
 
 }  // namespace masthead

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "head.hpp"
-#include "masthead/checks.hpp"
-#include "masthead/dtype.cuh"
+#include "masthead/core/checks.hpp"
+#include "masthead/core/dtype.cuh"
 
 namespace masthead_pytorch {
 

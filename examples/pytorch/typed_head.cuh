@@ -12,9 +12,9 @@
 
 namespace masthead_pytorch {
 
-/// Whether a head may multiply a prepared copy of the weight. The others read it in place.
+/// Whether a head may multiply a packed copy of the weight. The others read it in place.
 template <mh::Precision precision>
-inline constexpr bool prepares = mh::is_prepared(mh::product_of(precision));
+inline constexpr bool packs = mh::detail::is_packed(mh::math_mode_of(precision));
 
 /// What the operators need of a head: all but fp64 and fp32 they leave to the tensor cores of sm_90 or to
 /// PyTorch (`is_for_library`), and rows that TMA cannot read they copy.
@@ -39,25 +39,25 @@ class TypedHead final : public AnyHead {
                                 .epsilon = p.epsilon},
               allowed(stream)) {}
 
-  bool is_prepared() const override { return prepares<precision>; }
+  bool is_packed() const override { return packs<precision>; }
   void update(cudaStream_t stream) override {
-    if constexpr (prepares<precision>) head_.update(stream);
+    if constexpr (packs<precision>) head_.update(stream);
   }
 
   std::int64_t workspace_bytes(const InputMatrix& x, mh::Mode mode) const override {
-    return head_.workspace_bytes(typed<const T>(x), mode, mh::dtype_of<U>);
+    return head_.workspace_bytes(typed<const T>(x), {.mode = mode, .y = mh::dtype_of<U>});
   }
-  void forward(const InputMatrix& x, const OutputMatrix& y, const mh::Workspace& workspace,
+  void forward(const InputMatrix& x, const OutputMatrix& y, const mh::ForwardOptions& options,
                cudaStream_t stream) const override;
-  void forward_training(const InputMatrix& x, const OutputMatrix& y, const mh::RunningStatistics& running,
-                        const mh::Workspace& workspace, cudaStream_t stream) const override;
+  void forward_training(const InputMatrix& x, const OutputMatrix& y, const mh::ForwardOptions& options,
+                        cudaStream_t stream) const override;
 
  private:
-  /// Memory of a prepared weight must not belong to a graph.
+  /// Memory of a packed weight must not belong to a graph.
   static cudaStream_t allowed(cudaStream_t stream) {
-    if (prepares<precision> && mh::Device::current(stream).capturing) {
+    if (packs<precision> && mh::detail::Device::current(stream).capturing) {
       throw mh::Error("stream", "capturing",
-                      "run the module once before it is captured: its weight is prepared outside of graphs");
+                      "run the module once before it is captured: its weight is packed outside of graphs");
     }
     return stream;
   }

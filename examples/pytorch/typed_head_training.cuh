@@ -7,9 +7,8 @@ namespace masthead_pytorch {
 
 template <mh::Precision precision, class U>
 void TypedHead<precision, U>::forward_training(const InputMatrix& x, const OutputMatrix& y,
-                                               const mh::RunningStatistics& running,
-                                               const mh::Workspace& workspace, cudaStream_t stream) const {
-  head_.forward_training(typed<const T>(x), typed<U>(y), running, workspace, stream);
+                                               const mh::ForwardOptions& options, cudaStream_t stream) const {
+  head_.forward_training(typed<const T>(x), typed<U>(y), options, stream);
 }
 
 }  // namespace masthead_pytorch

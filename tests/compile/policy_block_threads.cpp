@@ -1,5 +1,5 @@
 // expect: masthead::Policy: block_threads must be a multiple of 32 between 32 and 1024
-#include "masthead/policy.hpp"
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -1,6 +1,6 @@
 // expect: masthead::Policy: tile.m and tile.n must be multiples of the rows one pass of 16-byte copies
 //   covers, block_threads / (tile.k bytes / 16)
-#include "masthead/policy.hpp"
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -1,6 +1,6 @@
 // expect: masthead::Policy: a thread's accumulators, tile.m * tile.n / block_threads, must fit in 128
 //   registers
-#include "masthead/policy.hpp"
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

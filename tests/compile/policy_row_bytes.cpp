@@ -1,6 +1,6 @@
 // expect: masthead::Policy: tile.k must span a multiple of 32 bytes, so that padded rows of shared memory
 //   are free of bank conflicts
-#include "masthead/policy.hpp"
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -1,5 +1,5 @@
 // expect: masthead::Policy: the stages must fit in 227 KB of shared memory
-#include "masthead/policy.hpp"
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

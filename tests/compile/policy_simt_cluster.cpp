@@ -1,5 +1,5 @@
-// expect: masthead::Policy: cluster_m must be 1 without wgmma
-#include "masthead/policy.hpp"
+// expect: masthead::Policy: cluster_m must be 1 with Engine::simt
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -1,5 +1,5 @@
 // expect: masthead::Policy: tile.m, tile.n and tile.k must be positive
-#include "masthead/policy.hpp"
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

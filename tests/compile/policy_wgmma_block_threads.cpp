@@ -1,6 +1,6 @@
-// expect: masthead::Policy: block_threads must be 128 + 2 * tile.m with wgmma, a producer warpgroup beside
-//   the consumers
-#include "masthead/policy.hpp"
+// expect: masthead::Policy: block_threads must be 128 + 2 * tile.m with Engine::wgmma, a producer warpgroup
+//   beside the consumers
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

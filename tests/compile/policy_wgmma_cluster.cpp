@@ -1,5 +1,5 @@
-// expect: masthead::Policy: cluster_m must be 1, 2 or 4 with wgmma
-#include "masthead/policy.hpp"
+// expect: masthead::Policy: cluster_m must be 1, 2 or 4 with Engine::wgmma
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -1,5 +1,6 @@
-// expect: masthead::Policy: wgmma multiplies bf16 and f16, and f32 as Product::tf32, f16 or f16x3
-#include "masthead/policy.hpp"
+// expect: masthead::Policy: Engine::wgmma multiplies bf16 and f16 in MathMode::plain, f32 in tf32, f16 and
+//   f16x3, and bf16 and e4m3 in e4m3
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

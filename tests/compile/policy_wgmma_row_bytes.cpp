@@ -1,6 +1,5 @@
-// expect: masthead::Policy: tile.k must span 128 bytes with wgmma, one row of the 128-byte swizzle, or 1, 2 or 4
-//   of them with wgmma_transposed
-#include "masthead/policy.hpp"
+// expect: masthead::Policy: tile.k must span 128 bytes with Engine::wgmma, one row of the 128-byte swizzle
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -1,5 +1,5 @@
-// expect: masthead::Policy: tile.m must be 64 or 128 with wgmma, one or two consumer warpgroups
-#include "masthead/policy.hpp"
+// expect: masthead::Policy: tile.m must be 64 or 128 with Engine::wgmma, one or two consumer warpgroups
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -1,5 +1,5 @@
-// expect: masthead::Policy: tile.n must be 128 or 256 with wgmma
-#include "masthead/policy.hpp"
+// expect: masthead::Policy: tile.n must be 128 or 256 with Engine::wgmma
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -1,6 +1,6 @@
 // The positive control of the policy_wgmma_*.cpp sources beside it: the same few lines with a policy that
 // holds.
-#include "masthead/policy.hpp"
+#include "masthead/policy/policy.hpp"
 
 using namespace masthead;
 

@@ -4,7 +4,7 @@
     ptxas_report.py compile LOG COMMAND...   runs nvcc (with -Xptxas=-v) and keeps what it prints in LOG
     ptxas_report.py check LOG                prints a table of kernels; fails on spills, stack frames and C75xx
 
-C75xx are ptxas' notes that it serialised wgmma instructions.
+C75xx are ptxas' notes that it serialized wgmma instructions.
 """
 
 import re
@@ -18,7 +18,7 @@ PROPERTIES = re.compile(r"Function properties for (\S+)")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 USAGE = re.compile(r"Used (\d+) registers")
 SHARED = re.compile(r"(\d+) bytes smem")
-SERIALISED = re.compile(r"\bC75\d\d\b")
+SERIALIzED = re.compile(r"\bC75\d\d\b")
 
 
 def compile_to_log(log, command):
@@ -68,7 +68,7 @@ def check(log):
     if not any(row["registers"] for row in rows):
         sys.exit(f"{log}: no kernel found")
     print("registers    smem   stack   spill stores   spill loads   kernel")
-    failures = [line for line in text.splitlines() if SERIALISED.search(line)]
+    failures = [line for line in text.splitlines() if SERIALIzED.search(line)]
     for row, name in zip(rows, demangle([row["name"] for row in rows])):
         if row["frame"] is None:
             failures.append(f"no stack frame line for {name}")

@@ -1,5 +1,5 @@
 // expect: masthead::SoftmaxPolicy: items must be a multiple of 4 between 8 and 64
-#include "masthead/softmax/policy.hpp"
+#include "masthead/policy/softmax_policy.hpp"
 
 using namespace masthead;
 

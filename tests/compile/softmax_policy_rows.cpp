@@ -1,5 +1,5 @@
 // expect: masthead::SoftmaxPolicy: rows must be 1, or up to 32 when threads is 32
-#include "masthead/softmax/policy.hpp"
+#include "masthead/policy/softmax_policy.hpp"
 
 using namespace masthead;
 

@@ -1,5 +1,5 @@
 // expect: masthead::SoftmaxPolicy: shared_items must be 0, or a multiple of 16 up to items with one row
-#include "masthead/softmax/policy.hpp"
+#include "masthead/policy/softmax_policy.hpp"
 
 using namespace masthead;
 

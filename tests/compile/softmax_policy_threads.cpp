@@ -1,5 +1,5 @@
 // expect: masthead::SoftmaxPolicy: threads must be a power of two between 32 and 1024
-#include "masthead/softmax/policy.hpp"
+#include "masthead/policy/softmax_policy.hpp"
 
 using namespace masthead;
 

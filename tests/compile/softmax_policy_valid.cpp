@@ -1,5 +1,5 @@
 // The positive control of the softmax_policy_*.cpp sources beside it.
-#include "masthead/softmax/policy.hpp"
+#include "masthead/policy/softmax_policy.hpp"
 
 using namespace masthead;
 

@@ -6,6 +6,7 @@
 
 #include "../support/device_problem.cuh"
 #include "masthead/fold_batch_norm.cuh"
+#include "masthead/scale_softmax.cuh"
 
 using namespace masthead;
 using test::at;
@@ -59,7 +60,7 @@ struct Fixture {
   Head<precision> head{problem.parameters(), stream};
   DeviceMatrix<T> y{4, 6};
   test::DeviceRunning running{test::running_start(6, Dtype::f32), Dtype::f32};
-  DeviceWorkspace workspace{head.workspace_bytes(4, Mode::training)};
+  DeviceWorkspace workspace{head.workspace_bytes(4, {.mode = Mode::training})};
   std::vector<T> host = std::vector<T>(100);
 
   Matrix<const T> x() { return problem.x.view(); }
@@ -132,11 +133,17 @@ TEST_SUITE("device errors") {
                                  const std::string& argument, const std::string& value,
                                  const std::string& rule) {
       const RunningStatistics running = f.running.view(0.1);
-      refused([&] { f.head.forward(bad_x, bad_y, f.workspace.view(), f.stream); }, argument, value, rule);
-      refused([&] { f.head.forward(bad_x, bad_y, f.stream); }, argument, value, rule);
-      refused([&] { f.head.forward_training(bad_x, bad_y, running, f.workspace.view(), f.stream); }, argument,
+      refused([&] { f.head.forward(bad_x, bad_y, {.workspace = f.workspace.view()}, f.stream); }, argument,
               value, rule);
-      refused([&] { f.head.forward_training(bad_x, bad_y, running, f.stream); }, argument, value, rule);
+      refused([&] { f.head.forward(bad_x, bad_y, f.stream); }, argument, value, rule);
+      refused(
+          [&] {
+            f.head.forward_training(bad_x, bad_y, {.workspace = f.workspace.view(), .running = running},
+                                    f.stream);
+          },
+          argument, value, rule);
+      refused([&] { f.head.forward_training(bad_x, bad_y, {.running = running}, f.stream); }, argument, value,
+              rule);
     };
     all_refused({nullptr, 4, 5}, y, "x.data", "null", "must point to the elements");
     all_refused({x.data, 0, 5}, y, "x.rows", "0", "at least 1");
@@ -181,7 +188,7 @@ TEST_SUITE("device errors") {
     refused(
         [&] {
           f.head.forward_training({f.x().data, 1, 5}, Matrix<float>(f.y.view().data, 1, 6),
-                                  f.running.view(0.1), f.stream);
+                                  {.running = f.running.view(0.1)}, f.stream);
         },
         "x.rows", "1", "training mode needs more than 1 value per feature");
     f.untouched();
@@ -193,7 +200,8 @@ TEST_SUITE("device errors") {
       return [&f, change] {
         RunningStatistics running = f.running.view(0.1);
         change(running);
-        f.head.forward_training(f.x(), f.y.view(), running, f.workspace.view(), f.stream);
+        f.head.forward_training(f.x(), f.y.view(), {.workspace = f.workspace.view(), .running = running},
+                                f.stream);
       };
     };
     using R = RunningStatistics;
@@ -219,17 +227,18 @@ TEST_SUITE("device errors") {
     const auto both_refused = [&](const auto& change, const std::string& argument, const auto& value,
                                   const std::string& rule) {
       for (const Mode mode : {Mode::eval, Mode::training}) {
-        const std::int64_t needed = f.head.workspace_bytes(f.x(), mode);
+        const std::int64_t needed = f.head.workspace_bytes(f.x(), {.mode = mode});
         REQUIRE(needed > 0);
-        REQUIRE(needed <= f.head.workspace_bytes(4, mode));
+        REQUIRE(needed <= f.head.workspace_bytes(4, {.mode = mode}));
         Workspace workspace{f.workspace.view().data, needed};
         change(workspace);
         refused(
             [&] {
               if (mode == Mode::eval) {
-                f.head.forward(f.x(), f.y.view(), workspace, f.stream);
+                f.head.forward(f.x(), f.y.view(), {.workspace = workspace}, f.stream);
               } else {
-                f.head.forward_training(f.x(), f.y.view(), f.running.view(0.1), workspace, f.stream);
+                f.head.forward_training(f.x(), f.y.view(),
+                                        {.workspace = workspace, .running = f.running.view(0.1)}, f.stream);
               }
             },
             argument, value(workspace), rule);
@@ -250,19 +259,20 @@ TEST_SUITE("device errors") {
           w.data = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(host.data()) + 255) / 256 * 256);
         },
         "workspace.data", pointer, pageable);
-    refused([&] { f.head.workspace_bytes(INT64_MAX / 4, Mode::training); }, "workspace",
+    refused([&] { f.head.workspace_bytes(INT64_MAX / 4, {.mode = Mode::training}); }, "workspace",
             std::to_string(INT64_MAX / 4) + " * 6", "must fit in 63 bits");
     CHECK(f.workspace.intact());
     f.untouched();
   }
 
   TEST_CASE("a workspace beyond 63 bits is refused, with what comes behind the partials and rounded up") {
-    const PolicySpec policy = shipped_wgmma_policies(Dtype::bf16).wide;
+    const PolicySpec policy = detail::shipped_wgmma(MathMode::plain, Dtype::bf16).m128;
     const std::int64_t batch = (std::int64_t{1} << 60) - 1;  // 2^63 - 8 bytes of partials
     for (const std::int64_t out_features : {128, 256}) {
       refused(
           [&] {
-            HeadWorkspace::of(policy, Dtype::bf16, Mode::eval, Output::softmax, batch, 1, out_features);
+            detail::plan_workspace(
+                policy, {.batch = batch, .in_features = 1, .out_features = out_features, .y = Dtype::bf16});
           },
           "workspace", std::to_string(batch) + " * " + std::to_string(out_features), "63 bits");
     }
@@ -276,11 +286,15 @@ TEST_SUITE("device errors") {
     const auto log_refused = [](const auto& call) {
       refused(call, "output", "log_softmax", "must be softmax for a Head without HeadParts::log_softmax");
     };
-    log_refused([&] { head.forward(f.x(), f.y.view(), f.stream, log); });
-    log_refused([&] { head.forward(f.x(), f.y.view(), f.workspace.view(), f.stream, log); });
-    log_refused([&] { head.forward_training(f.x(), f.y.view(), running, f.stream, log); });
+    log_refused([&] { head.forward(f.x(), f.y.view(), {.output = log}, f.stream); });
     log_refused(
-        [&] { head.forward_training(f.x(), f.y.view(), running, f.workspace.view(), f.stream, log); });
+        [&] { head.forward(f.x(), f.y.view(), {.output = log, .workspace = f.workspace.view()}, f.stream); });
+    log_refused(
+        [&] { head.forward_training(f.x(), f.y.view(), {.output = log, .running = running}, f.stream); });
+    log_refused([&] {
+      head.forward_training(f.x(), f.y.view(),
+                            {.output = log, .workspace = f.workspace.view(), .running = running}, f.stream);
+    });
     f.untouched();
   }
 
@@ -293,10 +307,10 @@ TEST_SUITE("device errors") {
     constexpr std::int64_t unit = 16 / static_cast<std::int64_t>(sizeof(T)), columns = 2 * unit;
     test::DeviceProblem<T> problem(test::HeadCase{.shape = {4, columns, 6}});
     const Stream stream;
-    const Device device = Device::current(stream);
-    if (device.architecture != 90) {
+    const int architecture = detail::Device::current(stream).limits.architecture;
+    if (architecture != 90) {
       refused([&] { WithoutSimt(problem.parameters(), stream); }, "device.architecture",
-              "sm_" + std::to_string(device.architecture), "must be sm_90");
+              "sm_" + std::to_string(architecture), "must be sm_90");
       return;
     }
     const WithoutSimt head(problem.parameters(), stream);
@@ -319,15 +333,21 @@ TEST_SUITE("device errors") {
 
     DeviceMatrix<T> y(3, 6);
     test::DeviceRunning running{test::running_start(6, Dtype::f32), Dtype::f32};
-    const DeviceWorkspace workspace(head.workspace_bytes(3, Mode::training));
+    const DeviceWorkspace workspace(head.workspace_bytes(3, {.mode = Mode::training}));
     const auto x_refused = [&](const Rows& x, const std::string& argument, const std::string& value,
                                const std::string& rule) {
       const RunningStatistics statistics = running.view(0.1);
-      refused([&] { head.forward(x, y.view(), workspace.view(), stream); }, argument, value, rule);
+      refused([&] { head.forward(x, y.view(), {.workspace = workspace.view()}, stream); }, argument, value,
+              rule);
       refused([&] { head.forward(x, y.view(), stream); }, argument, value, rule);
-      refused([&] { head.forward_training(x, y.view(), statistics, workspace.view(), stream); }, argument,
-              value, rule);
-      refused([&] { head.forward_training(x, y.view(), statistics, stream); }, argument, value, rule);
+      refused(
+          [&] {
+            head.forward_training(x, y.view(), {.workspace = workspace.view(), .running = statistics},
+                                  stream);
+          },
+          argument, value, rule);
+      refused([&] { head.forward_training(x, y.view(), {.running = statistics}, stream); }, argument, value,
+              rule);
     };
     const T* const x = problem.x.view().data;
     x_refused({x + 1, 3, columns}, "x.data", address_of(x + 1), "16 bytes for TMA");
@@ -359,10 +379,9 @@ TEST_SUITE("device errors") {
     const Head<Precision::fp16> head(parameters, stream);
     for (const Mode mode : {Mode::eval, Mode::training}) {
       CAPTURE(name(mode));
-      const std::int64_t bytes =
-          HeadWorkspace::of(head.policy(n), Dtype::f16, mode, Output::softmax, n, 1, n).bytes;
+      const std::int64_t bytes = head.workspace_bytes({x, n, 1}, {.mode = mode});
       REQUIRE(bytes > std::int64_t{1} << 40);
-      REQUIRE(bytes <= head.workspace_bytes(n, mode));
+      REQUIRE(bytes <= head.workspace_bytes(n, {.mode = mode}));
       refused(
           [&] {
             if (mode == Mode::eval) {
@@ -391,8 +410,9 @@ TEST_SUITE("device errors") {
                                      const Matrix<float>& bad_y, const std::string& argument,
                                      const std::string& value, const std::string& rule) {
       refused([&] { scale_softmax(bad_x, bad_scale, bad_y, stream); }, argument, value, rule);
-      refused([&] { scale_softmax<SoftmaxPolicy<128, 16>>(bad_x, bad_scale, bad_y, stream); }, argument,
-              value, rule);
+      refused(
+          [&] { scale_softmax<SoftmaxPolicy<128, 16>>(bad_x, bad_scale, bad_y, Output::softmax, stream); },
+          argument, value, rule);
     };
     softmax_refused({nullptr, 3, 4}, {}, good_y, "x.data", "null", "must point to the elements");
     softmax_refused({good_x.data, 0, 4}, {}, good_y, "x.rows", "0", "at least 1");
@@ -420,7 +440,8 @@ TEST_SUITE("device errors") {
     refused(
         [&] {
           scale_softmax<SoftmaxPolicy<128, 16>>(Matrix<const float>(good_x.data, rows, 300), {},
-                                                Matrix<float>(x.view().data, rows, 300), stream);
+                                                Matrix<float>(x.view().data, rows, 300), Output::softmax,
+                                                stream);
         },
         "softmax_vectors_kernel.blocks", std::to_string(rows), "a grid holds at most 2^31 - 1 blocks");
     CHECK(y.download().untouched());

@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "../support/head_calls.cuh"
-#include "../support/quantised.hpp"
+#include "../support/quantized.hpp"
+#include "masthead/linear_batch_norm_softmax.cuh"
 
 using namespace masthead;
 using test::at;
@@ -23,24 +24,23 @@ namespace {
 
 using T = __nv_bfloat16;
 constexpr Precision fp8 = Precision::fp8;
-// How exactly the tensor cores sum e4m3: between half and bfloat16 in one chunk, and chunks are added in
+// How exactly the tensor cores sum e4m3: between half and bfloat16 in one k-block, and k-blocks are added in
 // float.
 constexpr Dtype sums = Dtype::f16;
 
 bool runs_fp8() {
-  const Device device = Device::current(cudaStream_t{});
-  if (!check_compiled_for_sm90a<PolicyFor<shipped_product_policies(Product::e4m3, Dtype::bf16).tall>>(
-          device)) {
+  if (!detail::check_compiled_for_sm90a(detail::shipped_wgmma(MathMode::e4m3, Dtype::bf16).m128,
+                                        detail::Device::current(cudaStream_t{}))) {
     return true;
   }
   test::skip("fp8: not sm_90a");
   return false;
 }
 
-/// The problem as the head computes it: exact products of quantised operands.
-HeadProblem quantised(HeadProblem p) {
-  p.x = test::quantised_rows(p.x, p.in_features).values;
-  p.weight = test::quantised_rows(p.weight, p.in_features).values;
+/// The problem as the head computes it: exact products of quantized operands.
+HeadProblem quantized(HeadProblem p) {
+  p.x = test::quantized_rows(p.x, p.in_features).values;
+  p.weight = test::quantized_rows(p.weight, p.in_features).values;
   return p;
 }
 
@@ -54,7 +54,7 @@ void check_values(const HeadCase& c) {
   for (const Mode mode : {Mode::eval, Mode::training}) {
     if (mode == Mode::training && p.batch == 1) continue;
     CAPTURE(name(mode));
-    const auto reference = test::head_reference(quantised(p), mode == Mode::training).softmax;
+    const auto reference = test::head_reference(quantized(p), mode == Mode::training).softmax;
     for (const Output output : {Output::softmax, Output::log_softmax}) {
       CAPTURE(name(output));
       const auto narrow = test::forward<T>(head, problem.x.view(), p.out_features, mode, stream, findings,
@@ -78,7 +78,7 @@ void check_values(const HeadCase& c) {
 }  // namespace
 
 TEST_SUITE("device head fp8") {
-  TEST_CASE("both modes, outputs and dtypes of y against the exact product of the quantised operands") {
+  TEST_CASE("both modes, outputs and dtypes of y against the exact product of the quantized operands") {
     if (!runs_fp8()) return;
     const std::int64_t n = test::small_sizes() ? 136 : 1000;
     check_values({.shape = {70, 100, n}, .scale = test::scale_per_feature(n, 3)});
@@ -128,7 +128,7 @@ TEST_SUITE("device head fp8") {
     cudaGraphExec_t executable = nullptr;
     test::succeed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
     head.update(stream);
-    head.forward(problem.x.view(), y.view(), workspace.view(), stream);
+    head.forward(problem.x.view(), y.view(), {.workspace = workspace.view()}, stream);
     test::succeed(cudaStreamEndCapture(stream, &graph));
     test::succeed(cudaGraphInstantiate(&executable, graph, 0));
     problem.weight.set(test::problem_of(other, Dtype::bf16).weight);
@@ -146,19 +146,19 @@ TEST_SUITE("device head fp8") {
     test::succeed(cudaGraphDestroy(graph));
   }
 
-  TEST_CASE("ready e4m3 operands with their scales give the bits of a head that quantises") {
+  TEST_CASE("ready e4m3 operands with their scales give the bits of a head that quantizes") {
     if (!runs_fp8()) return;
-    using Ready = PolicyFor<shipped_product_policies(Product::e4m3, Dtype::e4m3).tall>;
+    using Ready = PolicyFor<detail::shipped_wgmma(MathMode::e4m3, Dtype::e4m3).m128>;
     const HeadCase c{.shape = {70, 208, 300}, .scale = test::scale_per_feature(300, 3), .seed = 21};
     const HeadProblem p = test::problem_of(c, Dtype::bf16);
     DeviceProblem<T> problem(p, c);
     const Stream stream;
     const Head<fp8> head(problem.parameters(), stream);
-    const auto x = test::quantised_rows(p.x, 208), w = test::quantised_rows(p.weight, 208);
+    const auto x = test::quantized_rows(p.x, 208), w = test::quantized_rows(p.weight, 208);
     DeviceMatrix<__nv_fp8_e4m3> device_x(70, 208), device_w(300, 208);
-    const auto numbers = [](const std::vector<E4M3>& codes) {
+    const auto numbers = [](const std::vector<E4M3>& elements) {
       std::vector<double> values;
-      for (const E4M3 code : codes) values.push_back(widen(code));
+      for (const E4M3 element : elements) values.push_back(widen(element));
       return values;
     };
     device_x.set(numbers(x.codes)), device_w.set(numbers(w.codes));
@@ -173,10 +173,9 @@ TEST_SUITE("device head fp8") {
     for (const Mode mode : {Mode::eval, Mode::training}) {
       CAPTURE(name(mode));
       DeviceMatrix<T> y(70, 300);
-      QuantisedArguments<T> arguments{
+      QuantizedArguments<T> arguments{
           {device_x.view(), parameters, y.view()}, x_scale.view(), w_scale.view()};
-      const DeviceWorkspace workspace(
-          HeadWorkspace::of(Ready::spec, Dtype::bf16, mode, Output::softmax, 70, 208, 300).bytes);
+      const DeviceWorkspace workspace(workspace_bytes<Ready>(arguments, mode));
       if (mode == Mode::eval) {
         linear_batch_norm_softmax<Ready>(arguments, workspace.view(), stream);
       } else {

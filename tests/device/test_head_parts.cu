@@ -19,11 +19,12 @@ std::vector<double> passes(const AnyHead& head, const masthead::Matrix<const T>&
   std::vector<double> values;
   for (const Mode mode : {Mode::eval, Mode::training}) {
     test::DeviceMatrix<U> y(x.rows, features);
-    const test::DeviceWorkspace workspace(head.workspace_bytes(x.rows, mode, masthead::dtype_of<U>));
+    const test::DeviceWorkspace workspace(
+        head.workspace_bytes(x.rows, {.mode = mode, .y = masthead::dtype_of<U>}));
     if (mode == Mode::eval) {
-      head.forward(x, y.view(), workspace.view(), stream);
+      head.forward(x, y.view(), {.workspace = workspace.view()}, stream);
     } else {
-      head.forward_training(x, y.view(), {}, workspace.view(), stream);
+      head.forward_training(x, y.view(), {.workspace = workspace.view()}, stream);
     }
     stream.synchronize();
     CHECK(workspace.intact());
@@ -62,7 +63,7 @@ void check_parts() {
 }
 
 bool runs_wgmma() {
-  if (masthead::Device::current(cudaStream_t{}).architecture == 90) return true;
+  if (masthead::detail::Device::current(cudaStream_t{}).limits.architecture == 90) return true;
   test::skip("a Head without SIMT: the GPU is not sm_90");
   return false;
 }

@@ -11,6 +11,7 @@ using masthead::Head;
 using masthead::Matrix;
 using masthead::Mode;
 using masthead::Output;
+using masthead::Path;
 using masthead::Precision;
 using test::at;
 using test::DeviceProblem;
@@ -43,7 +44,8 @@ HeadProblem with_operands(HeadProblem p, const Rounding& rounding) {
 
 TEST_SUITE("device head tf32") {
   TEST_CASE("the same bits over 1000 launches and 100 graph replays") {
-    test::test_repeats<tf32>({{{1024, 128, 8192}, Mode::eval, 2}, {{1024, 128, 8192}, Mode::training, 3}});
+    test::test_repeats<tf32>(
+        {{{1024, 128, 8192}, Mode::eval, Path::logits}, {{1024, 128, 8192}, Mode::training, Path::training}});
   }
 
   TEST_CASE("operands are rounded to the nearest tf32, ties to even") {
@@ -53,7 +55,7 @@ TEST_SUITE("device head tf32") {
       HeadProblem p = test::problem_of(c, Dtype::f32);
       DeviceProblem<float> problem(p, c);
       const Stream stream;
-      if (!test::runs_product(Head<tf32>(problem.parameters(), stream))) return;
+      if (!test::runs_math_mode(Head<tf32>(problem.parameters(), stream))) return;
       // Ties towards both neighbours, what lies next to them, and subnormal numbers.
       const double half = 0x1p-11, next = 0x1p-23, smallest = 0x1p-149;
       const std::vector<double> special = {
@@ -87,7 +89,7 @@ TEST_SUITE("device head tf32") {
     DeviceProblem<float> problem(p, c);
     const Stream stream;
     const Head<tf32> head(problem.parameters(), stream);
-    if (!test::runs_product(head)) return;
+    if (!test::runs_math_mode(head)) return;
     Findings findings;
     const auto y = test::forward<float>(head, problem.x.view(), features, Mode::eval, stream, findings,
                                         Output::log_softmax)

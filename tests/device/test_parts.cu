@@ -5,14 +5,15 @@
 #include <vector>
 
 #include "../support/device_problem.cuh"
+#include "masthead/cpu/fold_batch_norm.hpp"
 #include "masthead/fold_batch_norm.cuh"
 #include "masthead/gemm/block_gemm_simt.cuh"
-#include "masthead/host/fold_batch_norm.hpp"
 #include "masthead/reduce/column_statistics.cuh"
+#include "masthead/scale_softmax.cuh"
 #include "masthead/softmax/row_softmax.cuh"
-#include "masthead/softmax/scale_softmax.cuh"
 
 using namespace masthead;
+using namespace masthead::detail;
 using test::at;
 using test::DeviceMatrix;
 using test::DeviceVector;
@@ -48,11 +49,11 @@ __global__ void gemm_kernel(Matrix<const DeviceElement<Policy::spec.dtype>> x,
 
 /// Each thread's pair is merged with those of its row; every thread writes what it got.
 template <class T, int threads>
-__global__ void row_reduce_kernel(const T* values, OnlineSoftmax<T>* out) {
+__global__ void row_reduce_kernel(const T* values, SoftmaxState<T>* out) {
   using Reduce = RowReduce<T, threads>;
   __shared__ typename Reduce::TempStorage storage[threads == 32 ? 4 : 1];
   const int row = static_cast<int>(threadIdx.x) / threads;
-  out[threadIdx.x] = Reduce(storage[row])(OnlineSoftmax<T>{values[threadIdx.x], T(1)});
+  out[threadIdx.x] = Reduce(storage[row])(SoftmaxState<T>{values[threadIdx.x], T(1)});
 }
 
 /// Softmax of `columns` values, dealt to threads round robin: any assignment will do.
@@ -98,11 +99,11 @@ void check_row_reduce(int rows, std::vector<double> values) {
   const std::int64_t count = threads * rows;
   values = test::rounded(values, dtype_of<T>);
   const DeviceVector x(values, dtype_of<T>);
-  const test::DeviceFence out(count * static_cast<std::int64_t>(sizeof(OnlineSoftmax<T>)));
+  const test::DeviceFence out(count * static_cast<std::int64_t>(sizeof(SoftmaxState<T>)));
   row_reduce_kernel<T, threads><<<1, static_cast<unsigned>(count), 0, stream>>>(
-      static_cast<const T*>(x.view().data), reinterpret_cast<OnlineSoftmax<T>*>(out.data()));
+      static_cast<const T*>(x.view().data), reinterpret_cast<SoftmaxState<T>*>(out.data()));
   stream.synchronize();
-  const auto got = download<OnlineSoftmax<T>>(out);
+  const auto got = download<SoftmaxState<T>>(out);
   CHECK(out.intact());
   for (int row = 0; row < rows; ++row) {
     const auto first = values.begin() + row * threads;
@@ -111,7 +112,7 @@ void check_row_reduce(int rows, std::vector<double> values) {
     for (auto v = first; v != first + threads; ++v) sum += std::exp2(*v - (max == -HUGE_VAL ? 0 : max));
     int wrong = 0;
     for (int i = 0; i < threads; ++i) {
-      const OnlineSoftmax<T>& pair = got[at(row * threads + i)];
+      const SoftmaxState<T>& pair = got[at(row * threads + i)];
       wrong += static_cast<double>(pair.max) != max;
       // Differences of up to 160 are rounded before they become exponents.
       const double error = std::abs(static_cast<double>(pair.sum) - sum);
@@ -173,14 +174,14 @@ void check_row_softmax(int columns) {
 
 TEST_SUITE("device parts") {
   TEST_CASE_TEMPLATE("BlockGemmSimt: small integers have exact sums", G,
-                     GemmOf<PolicyFor<shipped_policies(Dtype::f32).small>, 16>,
-                     GemmOf<PolicyFor<shipped_policies(Dtype::f32).small>, 4>,
-                     GemmOf<PolicyFor<shipped_policies(Dtype::f64).small>, 16>,
-                     GemmOf<PolicyFor<shipped_policies(Dtype::f64).small>, 8>,
-                     GemmOf<PolicyFor<shipped_policies(Dtype::f16).small>, 16>,
-                     GemmOf<PolicyFor<shipped_policies(Dtype::f16).small>, 2>,
-                     GemmOf<PolicyFor<shipped_policies(Dtype::bf16).small>, 16>,
-                     GemmOf<PolicyFor<shipped_policies(Dtype::bf16).small>, 2>) {
+                     GemmOf<PolicyFor<shipped_simt(Dtype::f32).m32n64>, 16>,
+                     GemmOf<PolicyFor<shipped_simt(Dtype::f32).m32n64>, 4>,
+                     GemmOf<PolicyFor<shipped_simt(Dtype::f64).m32n64>, 16>,
+                     GemmOf<PolicyFor<shipped_simt(Dtype::f64).m32n64>, 8>,
+                     GemmOf<PolicyFor<shipped_simt(Dtype::f16).m32n64>, 16>,
+                     GemmOf<PolicyFor<shipped_simt(Dtype::f16).m32n64>, 2>,
+                     GemmOf<PolicyFor<shipped_simt(Dtype::bf16).m32n64>, 16>,
+                     GemmOf<PolicyFor<shipped_simt(Dtype::bf16).m32n64>, 2>) {
     using Policy = typename G::Policy;
     constexpr PolicySpec spec = Policy::spec;
     using T = DeviceElement<spec.dtype>;
@@ -208,8 +209,8 @@ TEST_SUITE("device parts") {
                       static_cast<unsigned>(ceil_div(shape.batch, spec.tile.m)));
       const auto kernel = gemm_kernel<Policy, G::vector_bytes>;
       test::succeed(
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, spec.shared_bytes()));
-      kernel<<<grid, spec.block_threads, static_cast<std::size_t>(spec.shared_bytes()), stream>>>(
+          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes(spec)));
+      kernel<<<grid, spec.block_threads, static_cast<std::size_t>(shared_bytes(spec)), stream>>>(
           x.view(), w.view(), sums.view());
       stream.synchronize();
       std::vector<double> expected;
@@ -308,8 +309,8 @@ TEST_SUITE("device parts") {
         const test::HostProblem<HostT> host_problem(p, Dtype::f32);
         test::FencedMatrix<HostT> host_weight(65, 33);
         test::FencedMatrix<Accumulator<HostT>> host_bias(1, 65);
-        host::fold_batch_norm(host_problem.parameters(), host_weight.view(),
-                              MutableVector(host_bias.view().data, 65), host::Executor(1));
+        cpu::fold_batch_norm(host_problem.parameters(), host_weight.view(),
+                             MutableVector(host_bias.view().data, 65), cpu::Executor(1));
         const auto got = weight.download().values(), expected = host_weight.values();
         const auto got_bias = bias.download().values(), expected_bias = host_bias.values();
         // The same operations, of which the device contracts some: a rounding may fall the other way.

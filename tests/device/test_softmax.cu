@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "../support/device.cuh"
-#include "masthead/softmax/scale_softmax.cuh"
+#include "masthead/scale_softmax.cuh"
 
 using namespace masthead;
+using namespace masthead::detail;
 using test::at;
 using test::DeviceMatrix;
 using test::Finding;
@@ -53,9 +54,9 @@ template <class Policy, class In, class Out>
 void call(const Matrix<const In>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream,
           Output output) {
   if constexpr (std::is_void_v<Policy>) {
-    scale_softmax(x, scale, y, stream, output);
+    scale_softmax(x, scale, y, output, stream);
   } else {
-    scale_softmax<Policy>(x, scale, y, stream, output);
+    scale_softmax<Policy>(x, scale, y, output, stream);
   }
 }
 
@@ -180,8 +181,8 @@ test::FencedMatrix<HostElement<dtype_of<Out>>> run_affine(const std::vector<doub
                                  .addend = ConstVector(a.view()),
                                  .unit = static_cast<Accumulator<In>>(log2e),
                                  .segment = 0};
-  CHECK(detail::column_access(p) == expected);
-  detail::launch_selected_softmax(p, output, Device::current(stream), stream);
+  CHECK(column_access(p) == expected);
+  launch_selected_softmax(p, output, Device::current(stream).limits.architecture, stream);
   stream.synchronize();
   return y.download();
 }
@@ -243,8 +244,8 @@ TEST_SUITE("device softmax") {
         in.set(x);
         both.set(x);
         const test::DeviceVector scale({1.5}, Dtype::f32);
-        scale_softmax(in.view_const(), ConstVector(scale.view()), apart.view(), stream, output);
-        scale_softmax(both.view_const(), ConstVector(scale.view()), both.view(), stream, output);
+        scale_softmax(in.view_const(), ConstVector(scale.view()), apart.view(), output, stream);
+        scale_softmax(both.view_const(), ConstVector(scale.view()), both.view(), output, stream);
         CHECK(both.download().bytes == apart.download().bytes);
         CHECK(both.download().intact());
       }

@@ -4,9 +4,10 @@
 #include <string>
 #include <type_traits>
 
-#include "masthead/checks.hpp"
+#include "masthead/core/checks.hpp"
 
 using namespace masthead;
+using namespace masthead::detail;
 
 namespace {
 
@@ -48,17 +49,17 @@ template <class Change>
 Reason head_with(const Change& change, Mode mode = Mode::eval) {
   auto arguments = good();
   change(arguments);
-  return check(arguments, mode);
+  return check_arguments(arguments, mode);
 }
 
 template <class Change>
 Reason running_with(const Change& change) {
   auto running = good_running();
   change(running);
-  return check(running, 5);
+  return check_running(running, 5);
 }
 
-std::string address_of(const void* pointer) { return detail::address(pointer); }
+std::string address_of(const void* pointer) { return masthead::detail::address(pointer); }
 
 /// The least an mdspan must have, for both ranks.
 template <class T, int rank_>
@@ -77,10 +78,10 @@ struct Mdspan {
 
 TEST_SUITE("host checks") {
   TEST_CASE("good arguments are accepted in both modes") {
-    CHECK_FALSE(check(good(), Mode::eval));
-    CHECK_FALSE(check(good(), Mode::training));
-    CHECK_FALSE(check(good_running(), 5));
-    CHECK_FALSE(check(RunningStatistics{}, 5));
+    CHECK_FALSE(check_arguments(good(), Mode::eval));
+    CHECK_FALSE(check_arguments(good(), Mode::training));
+    CHECK_FALSE(check_running(good_running(), 5));
+    CHECK_FALSE(check_running(RunningStatistics{}, 5));
     CHECK_FALSE(check_workspace({bytes, 512}, 512));
     CHECK_FALSE(check_workspace({nullptr, 0}, 0));
     // Optional vectors may be absent, the scale may be per feature, a stride may be longer than a row.
@@ -92,10 +93,10 @@ TEST_SUITE("host checks") {
                           Mode::training));
   }
 
-  TEST_CASE("require() throws the reason and nothing else") {
-    CHECK_NOTHROW(require({}));
-    CHECK_THROWS_AS(require(Error("x.rows", 0, "must be at least 1")), Error);
-    CHECK_THROWS_WITH(require(Error("x.rows", 0, "must be at least 1")),
+  TEST_CASE("refuse_if() throws the reason and nothing else") {
+    CHECK_NOTHROW(refuse_if({}));
+    CHECK_THROWS_AS(refuse_if(Error("x.rows", 0, "must be at least 1")), Error);
+    CHECK_THROWS_WITH(refuse_if(Error("x.rows", 0, "must be at least 1")),
                       "masthead: x.rows = 0: must be at least 1");
   }
 

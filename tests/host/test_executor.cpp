@@ -10,8 +10,8 @@
 #include "../support/compare.hpp"
 #include "../support/problem.hpp"
 #include "../support/reference.hpp"
-#include "masthead/host/executor.hpp"
-#include "masthead/host/head.hpp"
+#include "masthead/cpu/executor.hpp"
+#include "masthead/cpu/head.hpp"
 
 using namespace masthead;
 using test::at;
@@ -43,13 +43,14 @@ struct Options {
 /// Runs a head into a fenced, poisoned matrix of U with rows a little longer than needed.
 template <Precision precision, class U, class Problem>
 FencedMatrix<U> run(const Problem& problem, const Options& options, const RunningStatistics& running = {}) {
-  const host::Executor executor(options.threads);
-  const host::Head<precision> head(problem.parameters(), executor);
+  const cpu::Executor executor(options.threads);
+  const cpu::Head<precision> head(problem.parameters(), executor);
   FencedMatrix<U> y(problem.shape.batch, problem.shape.out_features, problem.shape.out_features + 5, 1);
   if (options.mode == Mode::eval) {
-    head.forward(problem.x_view(), y.view(), executor, options.output);
+    head.forward(problem.x_view(), y.view(), {.output = options.output}, executor);
   } else {
-    head.forward_training(problem.x_view(), y.view(), running, executor, options.output);
+    head.forward_training(problem.x_view(), y.view(), {.output = options.output, .running = running},
+                          executor);
   }
   return y;
 }
@@ -80,10 +81,10 @@ void check_against(const test::HeadReference& reference,
 
 TEST_SUITE("host executor") {
   TEST_CASE("an executor has at least one thread") {
-    CHECK(host::Executor().threads() >= 1);
-    CHECK(host::Executor(3).threads() == 3);
-    CHECK_THROWS_WITH(host::Executor(0), "masthead: executor.threads = 0: must be at least 1");
-    CHECK_THROWS_WITH(host::Executor(-2), "masthead: executor.threads = -2: must be at least 1");
+    CHECK(cpu::Executor().threads() >= 1);
+    CHECK(cpu::Executor(3).threads() == 3);
+    CHECK_THROWS_WITH(cpu::Executor(0), "masthead: executor.threads = 0: must be at least 1");
+    CHECK_THROWS_WITH(cpu::Executor(-2), "masthead: executor.threads = -2: must be at least 1");
   }
 
   TEST_CASE("parallel_for calls the body once an index, and no worker twice at a time") {
@@ -92,7 +93,7 @@ TEST_SUITE("host executor") {
         std::vector<std::atomic<int>> calls(at(count));
         std::atomic<int> busy[7] = {};
         std::atomic<bool> good{true};
-        host::Executor(threads).parallel_for(count, [&](std::int64_t index, int worker) {
+        cpu::Executor(threads).parallel_for(count, [&](std::int64_t index, int worker) {
           if (worker < 0 || worker >= threads || busy[worker]++ != 0) good = false;
           ++calls[at(index)];
           --busy[worker];
@@ -114,7 +115,7 @@ TEST_SUITE("host executor") {
         }
         --running;
       };
-      CHECK_THROWS_WITH_AS(host::Executor(threads).parallel_for(1000, body), "index 37", std::runtime_error);
+      CHECK_THROWS_WITH_AS(cpu::Executor(threads).parallel_for(1000, body), "index 37", std::runtime_error);
       CHECK(running == 0);
     }
   }
@@ -125,7 +126,7 @@ TEST_SUITE("host head") {
                      Of<Precision::fp64>, Of<Precision::fp32>, Of<Precision::fp32_ieee>, Of<Precision::tf32>,
                      Of<Precision::fp16_scaled>, Of<Precision::fp16>, Of<Precision::bf16>) {
     constexpr Precision precision = P::value;
-    using T = typename host::Head<precision>::Element;
+    using T = typename cpu::Head<precision>::Element;
     using A = Accumulator<T>;
     int number = 0;
     for (const Shape& shape : edge_shapes) {
@@ -182,8 +183,8 @@ TEST_SUITE("host head") {
     Parameters<BFloat16> parameters = problem.parameters();
     parameters.weight = weight.view();
     FencedMatrix<float> y(13, 29, 30);
-    const host::Executor executor(2);
-    host::Head<Precision::bf16>(parameters, executor).forward(x.view(), y.view(), executor);
+    const cpu::Executor executor(2);
+    cpu::Head<Precision::bf16>(parameters, executor).forward(x.view(), y.view(), executor);
     CHECK(y.intact());
     CHECK(test::compare(test::head_reference(p, false).softmax, y.values(), Dtype::f32, Dtype::f32));
     // The padding was not read into any result.
@@ -229,7 +230,7 @@ TEST_SUITE("host head") {
 
   TEST_CASE_TEMPLATE("results are bitwise the same over 20 runs and any number of threads", P,
                      Of<Precision::fp64>, Of<Precision::fp32>, Of<Precision::fp16>) {
-    using T = typename host::Head<P::value>::Element;
+    using T = typename cpu::Head<P::value>::Element;
     const HeadProblem p = test::random_problem({530, 300, 150}, dtype_of<T>, Dtype::f32, {3}, 10);
     const HostProblem<T> problem(p, Dtype::f32);
     for (const Mode mode : {Mode::eval, Mode::training}) {
@@ -243,7 +244,7 @@ TEST_SUITE("host head") {
 
   TEST_CASE_TEMPLATE("a row's bits do not depend on its batch or its place in it", P, Of<Precision::fp32>,
                      Of<Precision::bf16>) {
-    using T = typename host::Head<P::value>::Element;
+    using T = typename cpu::Head<P::value>::Element;
     const Shape shape{521, 300, 150};
     HeadProblem p = test::random_problem(shape, dtype_of<T>, Dtype::f32, {3}, 11);
     const auto all = run<P::value, T>(HostProblem<T>(p, Dtype::f32), {});
@@ -264,7 +265,7 @@ TEST_SUITE("host head") {
 
   TEST_CASE_TEMPLATE("running statistics: momentum and cumulative average over three batches", P,
                      Of<Precision::fp64>, Of<Precision::fp32>, Of<Precision::bf16>) {
-    using T = typename host::Head<P::value>::Element;
+    using T = typename cpu::Head<P::value>::Element;
     const std::int64_t features = 77;
     for (const std::optional<double> momentum : {std::optional<double>(0.1), std::optional<double>(1.0),
                                                  std::optional<double>(0.0), std::optional<double>()}) {
@@ -342,25 +343,25 @@ TEST_SUITE("host head") {
 
   TEST_CASE_TEMPLATE("the caller's workspace: as many bytes as asked for, none beyond", P,
                      Of<Precision::fp32>, Of<Precision::fp16>) {
-    using T = typename host::Head<P::value>::Element;
+    using T = typename cpu::Head<P::value>::Element;
     const Shape shape{530, 17, 45};
     const HeadProblem p = test::random_problem(shape, dtype_of<T>, Dtype::f32, {2}, 12);
     const HostProblem<T> problem(p, Dtype::f32);
-    const host::Executor executor(2);
-    const host::Head<P::value> head(problem.parameters(), executor);
+    const cpu::Executor executor(2);
+    const cpu::Head<P::value> head(problem.parameters(), executor);
     for (const Mode mode : {Mode::eval, Mode::training}) {
-      const std::int64_t bytes = head.workspace_bytes(shape.batch, mode);
+      const std::int64_t bytes = head.workspace_bytes(shape.batch, {.mode = mode});
       REQUIRE(bytes > 0);
-      CHECK(head.workspace_bytes(problem.x_view(), mode) == bytes);
+      CHECK(head.workspace_bytes(problem.x_view(), {.mode = mode}) == bytes);
       constexpr std::int64_t fence = 512;
-      const host::AlignedBuffer<unsigned char> memory(bytes + fence);
+      const cpu::AlignedBuffer<unsigned char> memory(bytes + fence);
       std::memset(memory.data(), 0xff, at(bytes + fence));
       FencedMatrix<T> y(shape.batch, shape.out_features, shape.out_features + 5, 1);
       const Workspace workspace{memory.data(), bytes};
       if (mode == Mode::eval) {
-        head.forward(problem.x_view(), y.view(), workspace, executor);
+        head.forward(problem.x_view(), y.view(), {.workspace = workspace}, executor);
       } else {
-        head.forward_training(problem.x_view(), y.view(), {}, workspace, executor);
+        head.forward_training(problem.x_view(), y.view(), {.workspace = workspace}, executor);
       }
       CHECK(y.bytes == run<P::value, T>(problem, {mode}).bytes);
       int overwritten = 0;
@@ -369,11 +370,11 @@ TEST_SUITE("host head") {
 
       y.poison();
       const Workspace small{memory.data(), bytes - 1};
-      CHECK_THROWS_AS(
-          head.forward_training(problem.x_view(), y.view(), {}, Workspace{memory.data(), 0}, executor),
-          Error);
+      CHECK_THROWS_AS(head.forward_training(problem.x_view(), y.view(),
+                                            {.workspace = Workspace{memory.data(), 0}}, executor),
+                      Error);
       if (mode == Mode::eval)
-        CHECK_THROWS_AS(head.forward(problem.x_view(), y.view(), small, executor), Error);
+        CHECK_THROWS_AS(head.forward(problem.x_view(), y.view(), {.workspace = small}, executor), Error);
       CHECK(y.untouched());
     }
   }
@@ -381,16 +382,16 @@ TEST_SUITE("host head") {
   TEST_CASE("workspace sizes that overflow are refused") {
     const HeadProblem p = test::random_problem({1, 1, 3}, Dtype::f16, Dtype::f32, {}, 13);
     const HostProblem<Half> problem(p, Dtype::f32);
-    const host::Head<Precision::fp16> head(problem.parameters(), host::Executor(1));
-    CHECK_THROWS_AS(head.workspace_bytes(INT64_MAX / 4, Mode::training), Error);
-    CHECK(head.workspace_bytes(INT64_MAX / 4, Mode::eval) > 0);  // slices of bounded size
+    const cpu::Head<Precision::fp16> head(problem.parameters(), cpu::Executor(1));
+    CHECK_THROWS_AS(head.workspace_bytes(INT64_MAX / 4, {.mode = Mode::training}), Error);
+    CHECK(head.workspace_bytes(INT64_MAX / 4, {.mode = Mode::eval}) > 0);  // slices of bounded size
   }
 
   TEST_CASE("bad arguments throw with y and the running statistics untouched") {
     const HeadProblem p = test::random_problem({4, 5, 6}, Dtype::f32, Dtype::f32, {}, 14);
     const HostProblem<float> problem(p, Dtype::f32);
-    const host::Executor executor(2);
-    const host::Head<Precision::fp32> head(problem.parameters(), executor);
+    const cpu::Executor executor(2);
+    const cpu::Head<Precision::fp32> head(problem.parameters(), executor);
     FencedMatrix<float> y(4, 6);
     std::vector<float> mean(6, 1), var(6, 2);
     std::int64_t tracked = 3;
@@ -401,25 +402,26 @@ TEST_SUITE("host head") {
                          "masthead: x.columns = 4: must equal weight.columns, 5", Error);
     CHECK_THROWS_WITH_AS(head.forward({nullptr, 4, 5}, y.view(), executor),
                          "masthead: x.data = null: must point to the elements", Error);
-    CHECK_THROWS_WITH_AS(head.forward_training({problem.x.data<float>(), 1, 5},
-                                               Matrix<float>(y.view().data, 1, 6), running, executor),
-                         "masthead: x.rows = 1: training mode needs more than 1 value per feature", Error);
+    CHECK_THROWS_WITH_AS(
+        head.forward_training({problem.x.data<float>(), 1, 5}, Matrix<float>(y.view().data, 1, 6),
+                              {.running = running}, executor),
+        "masthead: x.rows = 1: training mode needs more than 1 value per feature", Error);
     RunningStatistics bad = running;
     bad.momentum = 2;
-    CHECK_THROWS_WITH_AS(head.forward_training(problem.x_view(), y.view(), bad, executor),
+    CHECK_THROWS_WITH_AS(head.forward_training(problem.x_view(), y.view(), {.running = bad}, executor),
                          "masthead: running.momentum = 2.000000: must be in [0, 1]", Error);
     bad = running;
     bad.var.size = 5;
-    CHECK_THROWS_WITH_AS(head.forward_training(problem.x_view(), y.view(), bad, executor),
+    CHECK_THROWS_WITH_AS(head.forward_training(problem.x_view(), y.view(), {.running = bad}, executor),
                          "masthead: running.var.size = 5: must be 6", Error);
 
     Parameters<float> parameters = problem.parameters();
     parameters.running_mean = {};
-    const host::Head<Precision::fp32> without_statistics(parameters, executor);
+    const cpu::Head<Precision::fp32> without_statistics(parameters, executor);
     CHECK_THROWS_WITH_AS(without_statistics.forward(problem.x_view(), y.view(), executor),
                          "masthead: running_mean.data = null: must point to the elements", Error);
     parameters.weight.rows = 0;
-    CHECK_THROWS_WITH_AS(host::Head<Precision::fp32>(parameters, executor),
+    CHECK_THROWS_WITH_AS(cpu::Head<Precision::fp32>(parameters, executor),
                          "masthead: weight.rows = 0: must be at least 1", Error);
 
     CHECK(y.untouched());
@@ -431,8 +433,8 @@ TEST_SUITE("host head") {
   TEST_CASE("a head sees parameters that change, and serves threads at once") {
     HeadProblem p = test::random_problem({40, 64, 50}, Dtype::f32, Dtype::f32, {1}, 15);
     HostProblem<float> problem(p, Dtype::f32);
-    const host::Executor executor(2);
-    const host::Head<Precision::fp32> head(problem.parameters(), executor);
+    const cpu::Executor executor(2);
+    const cpu::Head<Precision::fp32> head(problem.parameters(), executor);
     FencedMatrix<float> a(40, 50), b(40, 50);
     std::thread other([&] { head.forward(problem.x_view(), b.view(), executor); });
     head.forward(problem.x_view(), a.view(), executor);
@@ -451,8 +453,8 @@ TEST_SUITE("host head") {
   TEST_CASE("the policy names dtype, tile and instruction set") {
     const HeadProblem p = test::random_problem({1, 1, 1}, Dtype::bf16, Dtype::f32, {}, 16);
     const HostProblem<BFloat16> problem(p, Dtype::f32);
-    const auto kernel = host::gemm_kernels<float>().front();
-    CHECK(host::Head<Precision::bf16>(problem.parameters(), host::Executor(1)).policy(1) ==
+    const auto kernel = cpu::gemm_kernels<float>().front();
+    CHECK(cpu::Head<Precision::bf16>(problem.parameters(), cpu::Executor(1)).policy(1) ==
           "host_bf16_" + std::to_string(kernel.rows) + "x" + std::to_string(kernel.columns) + "_" +
               kernel.name);
   }

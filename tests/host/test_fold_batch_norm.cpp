@@ -4,7 +4,7 @@
 
 #include "../support/compare.hpp"
 #include "../support/problem.hpp"
-#include "masthead/host/fold_batch_norm.hpp"
+#include "masthead/cpu/fold_batch_norm.hpp"
 
 using namespace masthead;
 using test::at;
@@ -16,8 +16,8 @@ TEST_SUITE("host fold_batch_norm") {
       const test::HeadProblem p = test::random_problem({10, k, n}, dtype_of<T>, dtype_of<T>, scale, 2);
       const test::HostProblem<T> problem(p, dtype_of<T>);
       test::FencedMatrix<T> weight(n, k, k + 3), bias(1, n);
-      host::fold_batch_norm(problem.parameters(), weight.view(), MutableVector(bias.view().data, n),
-                            host::Executor(2));
+      cpu::fold_batch_norm(problem.parameters(), weight.view(), MutableVector(bias.view().data, n),
+                           cpu::Executor(2));
       CHECK(weight.intact());
       CHECK(bias.intact());
 
@@ -40,8 +40,8 @@ TEST_SUITE("host fold_batch_norm") {
     const test::HostProblem<T> problem(p, Dtype::f32);
     test::FencedMatrix<T> weight(n, k);
     test::FencedMatrix<float> bias(1, n);
-    host::fold_batch_norm(problem.parameters(), weight.view(), MutableVector(bias.view().data, n),
-                          host::Executor(1));
+    cpu::fold_batch_norm(problem.parameters(), weight.view(), MutableVector(bias.view().data, n),
+                         cpu::Executor(1));
     const auto got = weight.values(), got_bias = bias.values();
     for (std::int64_t i = 0; i < n; ++i) {
       const double slope = p.scale[0] * p.gamma[at(i)] / std::sqrt(p.running_var[at(i)] + p.epsilon);
@@ -60,10 +60,10 @@ TEST_SUITE("host fold_batch_norm") {
     const test::HeadProblem p = test::random_problem({1, k, n}, Dtype::f32, Dtype::f32, {2}, 4);
     test::HostProblem<float> problem(p, Dtype::f32);
     test::FencedMatrix<float> weight(n, k), bias(1, n);
-    const host::Executor executor(2);
-    host::fold_batch_norm(problem.parameters(), weight.view(), MutableVector(bias.view().data, n), executor);
+    const cpu::Executor executor(2);
+    cpu::fold_batch_norm(problem.parameters(), weight.view(), MutableVector(bias.view().data, n), executor);
     const Matrix<float> own(reinterpret_cast<float*>(problem.weight.bytes.data()), n, k);
-    host::fold_batch_norm(problem.parameters(), own, problem.bias.view(), executor);
+    cpu::fold_batch_norm(problem.parameters(), own, problem.bias.view(), executor);
     CHECK(test::to_doubles(problem.weight) == weight.values());
     CHECK(test::to_doubles(problem.bias) == bias.values());
   }
@@ -72,12 +72,12 @@ TEST_SUITE("host fold_batch_norm") {
     const test::HeadProblem p = test::random_problem({1, 3, 5}, Dtype::f32, Dtype::f32, {}, 5);
     const test::HostProblem<float> problem(p, Dtype::f32);
     test::FencedMatrix<float> weight(5, 3), bias(1, 5);
-    const host::Executor executor(1);
-    CHECK_THROWS_WITH_AS(host::fold_batch_norm(problem.parameters(), Matrix<float>(weight.view().data, 3, 5),
-                                               MutableVector(bias.view().data, 5), executor),
+    const cpu::Executor executor(1);
+    CHECK_THROWS_WITH_AS(cpu::fold_batch_norm(problem.parameters(), Matrix<float>(weight.view().data, 3, 5),
+                                              MutableVector(bias.view().data, 5), executor),
                          "masthead: folded weight.shape = (3, 5): must be that of weight, (5, 3)", Error);
-    CHECK_THROWS_WITH_AS(host::fold_batch_norm(problem.parameters(), weight.view(),
-                                               MutableVector(bias.view().data, 4), executor),
+    CHECK_THROWS_WITH_AS(cpu::fold_batch_norm(problem.parameters(), weight.view(),
+                                              MutableVector(bias.view().data, 4), executor),
                          "masthead: folded bias.size = 4: must be 5", Error);
     CHECK(weight.untouched());
     CHECK(bias.untouched());

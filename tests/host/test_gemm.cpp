@@ -9,7 +9,7 @@
 #include "../support/compare.hpp"
 #include "../support/problem.hpp"
 #include "../support/random.hpp"
-#include "masthead/host/gemm.hpp"
+#include "masthead/cpu/gemm.hpp"
 
 using namespace masthead;
 using test::Elements;
@@ -21,13 +21,13 @@ namespace {
 /// x w^T by one kernel, into a fenced and poisoned matrix whose rows are 3 longer than needed.
 template <class T>
 test::FencedMatrix<Accumulator<T>> product(const Elements& x, const Elements& w, const test::Shape& shape,
-                                           int threads, const host::GemmKernel<Accumulator<T>>& kernel) {
+                                           int threads, const cpu::GemmKernel<Accumulator<T>>& kernel) {
   test::FencedMatrix<Accumulator<T>> c(shape.batch, shape.out_features, shape.out_features + 3);
-  const host::Executor executor(threads);
-  const host::GemmBlocks<Accumulator<T>> blocks(shape.batch, shape.out_features, shape.in_features, executor,
-                                                kernel);
-  host::gemm(Matrix<const T>(x.data<T>(), shape.batch, shape.in_features),
-             Matrix<const T>(w.data<T>(), shape.out_features, shape.in_features), c.view(), executor, blocks);
+  const cpu::Executor executor(threads);
+  const cpu::GemmBlocks<Accumulator<T>> blocks(shape.batch, shape.out_features, shape.in_features, executor,
+                                               kernel);
+  cpu::gemm(Matrix<const T>(x.data<T>(), shape.batch, shape.in_features),
+            Matrix<const T>(w.data<T>(), shape.out_features, shape.in_features), c.view(), executor, blocks);
   return c;
 }
 
@@ -38,23 +38,23 @@ const test::Shape shapes[] = {{1, 1, 1},     {7, 3, 5},     {12, 256, 32},  {13,
 
 TEST_SUITE("host gemm") {
   TEST_CASE("there is a portable kernel, and kernels have names of their own") {
-    const auto kernels = host::gemm_kernels<float>();
+    const auto kernels = cpu::gemm_kernels<float>();
     REQUIRE(!kernels.empty());
     CHECK(std::string(kernels.back().name) == "portable");
     std::set<std::string> names;
     for (const auto& kernel : kernels) {
       CAPTURE(kernel.name);
       names.insert(kernel.name);
-      CHECK(host::gemm_kernel_rows % kernel.rows == 0);
-      CHECK(kernel.columns * static_cast<int>(sizeof(float)) <= host::gemm_kernel_column_bytes);
+      CHECK(cpu::gemm_kernel_rows % kernel.rows == 0);
+      CHECK(kernel.columns * static_cast<int>(sizeof(float)) <= cpu::gemm_kernel_column_bytes);
     }
     CHECK(names.size() == kernels.size());
-    CHECK(host::gemm_kernels<double>().size() == kernels.size());
+    CHECK(cpu::gemm_kernels<double>().size() == kernels.size());
   }
 
   TEST_CASE_TEMPLATE("small integers are multiplied exactly by every kernel", T, float, double, Half,
                      BFloat16) {
-    for (const auto& kernel : host::gemm_kernels<Accumulator<T>>()) {
+    for (const auto& kernel : cpu::gemm_kernels<Accumulator<T>>()) {
       CAPTURE(kernel.name);
       for (const test::Shape& shape : shapes) {
         CAPTURE(shape.batch);
@@ -86,7 +86,7 @@ TEST_SUITE("host gemm") {
     const std::int64_t k = 700, n = 130;
     const Elements w = to_elements(random.normals(n * k), dtype_of<T>);
     const std::vector<double> x = random.normals(600 * k);
-    for (const auto& kernel : host::gemm_kernels<Accumulator<T>>()) {
+    for (const auto& kernel : cpu::gemm_kernels<Accumulator<T>>()) {
       CAPTURE(kernel.name);
       const auto all = product<T>(to_elements(x, dtype_of<T>), w, {600, k, n}, 1, kernel);
       for (const int threads : {2, 3, 8}) {
@@ -107,7 +107,7 @@ TEST_SUITE("host gemm") {
     x[test::at(3, 40, 5)] = std::nan("");
     x[test::at(13, 40, 39)] = INFINITY;
     const Elements w = to_elements(random.normals(shape.out_features * shape.in_features), Dtype::f32);
-    for (const auto& kernel : host::gemm_kernels<float>()) {
+    for (const auto& kernel : cpu::gemm_kernels<float>()) {
       CAPTURE(kernel.name);
       const auto c = product<float>(to_elements(x, Dtype::f32), w, shape, 1, kernel).values();
       for (std::int64_t m = 0; m < shape.batch; ++m) {

@@ -11,10 +11,11 @@
 #include "masthead/numeric/affine.hpp"
 #include "masthead/numeric/logit_unit.hpp"
 #include "masthead/numeric/moments.hpp"
-#include "masthead/numeric/online_softmax.hpp"
 #include "masthead/numeric/rounding.hpp"
+#include "masthead/numeric/softmax_state.hpp"
 
 using namespace masthead;
+using namespace masthead::detail;
 
 namespace {
 
@@ -61,7 +62,7 @@ void check_all_patterns(int exponent_bits) {
   CHECK(wrong_round_trips == 0);
 }
 
-/// Between any two neighbours: just below the middle rounds down, the middle to the even one, just above up.
+/// Between any two neighbors: just below the middle rounds down, the middle to the even one, just above up.
 template <class T>
 void check_nearest_even(std::uint32_t infinity_bits) {
   int wrong = 0;
@@ -81,11 +82,11 @@ void check_nearest_even(std::uint32_t infinity_bits) {
 
 /// (max, sum) of values one by one.
 template <class T>
-OnlineSoftmax<T> state_of(const std::vector<T>& values, T unit) {
-  OnlineSoftmax<T> state;
+SoftmaxState<T> state_of(const std::vector<T>& values, T unit) {
+  SoftmaxState<T> state;
   for (const T value : values) {
-    state = OnlineSoftmaxCombine<T>{unit}(
-        state, {value, exp2_of((value - OnlineSoftmax<T>{value, T(0)}.reference()) * unit)});
+    state = SoftmaxStateMerge<T>{unit}(
+        state, {value, exp2_of((value - SoftmaxState<T>{value, T(0)}.shift()) * unit)});
   }
   return state;
 }
@@ -146,7 +147,7 @@ TEST_SUITE("host numeric") {
           const auto a = state_of(std::vector<double>(values.begin(), middle), unit);
           const auto b = state_of(std::vector<double>(middle, values.end()), unit);
           for (const auto& merged :
-               {OnlineSoftmaxCombine<double>{unit}(a, b), OnlineSoftmaxCombine<double>{unit}(b, a)}) {
+               {SoftmaxStateMerge<double>{unit}(a, b), SoftmaxStateMerge<double>{unit}(b, a)}) {
             CHECK(merged.max == max);
             CHECK(std::abs(merged.sum - sum) <= 1e-12 * sum);
           }
@@ -156,28 +157,28 @@ TEST_SUITE("host numeric") {
   }
 
   TEST_CASE("online softmax: empty sets and sets of -inf are neutral and make no NaN") {
-    const OnlineSoftmaxCombine<float> combine{1};
-    const OnlineSoftmax<float> empty, some{3, 2}, minus_inf{-inf, 0};
+    const SoftmaxStateMerge<float> combine{1};
+    const SoftmaxState<float> empty, some{3, 2}, minus_inf{-inf, 0};
     for (const auto& neutral : {empty, minus_inf}) {
       CHECK(combine(neutral, some).max == 3);
       CHECK(combine(neutral, some).sum == 2);
       CHECK(combine(some, neutral).sum == 2);
       CHECK(combine(neutral, neutral).max == -inf);
       CHECK(combine(neutral, neutral).sum == 0);
-      CHECK(neutral.reference() == 0);
+      CHECK(neutral.shift() == 0);
     }
     CHECK(state_of<float>({-inf, 1, -inf}, 1).sum == 1);
   }
 
   TEST_CASE("online softmax: NaN and +inf reach the sum from either side") {
-    const OnlineSoftmaxCombine<float> combine{1};
-    const OnlineSoftmax<float> some{3, 2};
+    const SoftmaxStateMerge<float> combine{1};
+    const SoftmaxState<float> some{3, 2};
     for (const auto& bad : {state_of<float>({1, not_a_number}, 1), state_of<float>({not_a_number}, 1),
                             state_of<float>({inf, 1}, 1), state_of<float>({-inf, not_a_number}, 1)}) {
       CHECK(std::isnan(bad.sum));
       CHECK(std::isnan(combine(bad, some).sum));
       CHECK(std::isnan(combine(some, bad).sum));
-      CHECK(std::isnan(combine(OnlineSoftmax<float>{}, bad).sum));
+      CHECK(std::isnan(combine(SoftmaxState<float>{}, bad).sum));
     }
   }
 

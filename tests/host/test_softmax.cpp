@@ -8,8 +8,8 @@
 #include "../support/compare.hpp"
 #include "../support/random.hpp"
 #include "../support/reference.hpp"
-#include "masthead/host/softmax.hpp"
-#include "masthead/softmax/policy.hpp"
+#include "masthead/cpu/softmax.hpp"
+#include "masthead/plan/softmax_plan.hpp"
 
 using namespace masthead;
 using test::at;
@@ -29,7 +29,7 @@ FencedMatrix<U> run(const std::vector<double>& x, std::int64_t rows, std::int64_
   in.set(x);
   FencedMatrix<U> y(rows, columns, columns + 3, 1);
   const test::Elements factors = test::to_elements(scale, Dtype::f32);
-  host::scale_softmax(Matrix<const T>(in.view()), factors.view(), y.view(), host::Executor(threads), output);
+  cpu::scale_softmax(Matrix<const T>(in.view()), factors.view(), y.view(), cpu::Executor(threads), output);
   return y;
 }
 
@@ -83,9 +83,9 @@ TEST_SUITE("host softmax") {
         in.set(x);
         both.set(x);
         const float scale = 1.5f;
-        const host::Executor executor(2);
-        host::scale_softmax(Matrix<const T>(in.view()), {&scale, 1}, apart.view(), executor, output);
-        host::scale_softmax(Matrix<const T>(both.view()), {&scale, 1}, both.view(), executor, output);
+        const cpu::Executor executor(2);
+        cpu::scale_softmax(Matrix<const T>(in.view()), {&scale, 1}, apart.view(), executor, output);
+        cpu::scale_softmax(Matrix<const T>(both.view()), {&scale, 1}, both.view(), executor, output);
         CHECK(both.bytes == apart.bytes);
         CHECK(both.intact());
       }
@@ -151,21 +151,21 @@ TEST_SUITE("host softmax") {
     std::vector<float> x(12);
     FencedMatrix<float> y(3, 4);
     const float scale[3] = {};
-    const host::Executor executor(1);
+    const cpu::Executor executor(1);
     CHECK_THROWS_WITH_AS(
-        host::scale_softmax(Matrix<const float>(x.data(), 3, 4), {scale, 3}, y.view(), executor),
+        cpu::scale_softmax(Matrix<const float>(x.data(), 3, 4), {scale, 3}, y.view(), executor),
         "masthead: scale.size = 3: must be 1 or 4", Error);
-    CHECK_THROWS_WITH_AS(host::scale_softmax(Matrix<const float>(x.data(), 4, 3), {}, y.view(), executor),
+    CHECK_THROWS_WITH_AS(cpu::scale_softmax(Matrix<const float>(x.data(), 4, 3), {}, y.view(), executor),
                          "masthead: y.shape = (3, 4): must be that of x, (4, 3)", Error);
-    CHECK_THROWS_AS(host::scale_softmax(Matrix<const float>(nullptr, 3, 4), {}, y.view(), executor), Error);
+    CHECK_THROWS_AS(cpu::scale_softmax(Matrix<const float>(nullptr, 3, 4), {}, y.view(), executor), Error);
     CHECK(y.untouched());
   }
 
   TEST_CASE("every length of row has a policy of the device that holds it, or streams it") {
     const auto name = [](std::int64_t columns, int architecture, bool vectors) {
-      const int index = select_softmax_policy<4>(columns, architecture, vectors);
+      const int index = masthead::detail::select_softmax_policy<4>(columns, architecture, vectors);
       std::ostringstream out;
-      out << softmax_policies<4>[static_cast<std::size_t>(index)];
+      out << masthead::detail::softmax_policies<4>[static_cast<std::size_t>(index)];
       if (index == 5) out << " twice";
       return out.str();
     };
@@ -181,9 +181,9 @@ TEST_SUITE("host softmax") {
     CHECK(name(131072, 90, true) == "softmax_256x32+32_past_l1");
     CHECK(name(131072, 90, false) == "softmax_512x32");
     CHECK(name(131073, 90, true) == "softmax_512x16 twice");
-    CHECK(select_softmax_policy<2>(131072, 90, false) == 3);
-    CHECK(select_softmax_policy<2>(131072, 90, true) == 4);
-    CHECK(select_softmax_policy<8>(65536, 90, false) == 3);
-    CHECK(select_softmax_policy<8>(65537, 90, false) == 5);
+    CHECK(masthead::detail::select_softmax_policy<2>(131072, 90, false) == 3);
+    CHECK(masthead::detail::select_softmax_policy<2>(131072, 90, true) == 4);
+    CHECK(masthead::detail::select_softmax_policy<8>(65536, 90, false) == 3);
+    CHECK(masthead::detail::select_softmax_policy<8>(65537, 90, false) == 5);
   }
 }

@@ -7,9 +7,10 @@
 
 #include "../support/random.hpp"
 #include "masthead/numeric/split.hpp"
-#include "masthead/tile/prepared_layout.hpp"
+#include "masthead/tile/packed_layout.hpp"
 
 using namespace masthead;
+using namespace masthead::detail;
 
 namespace {
 
@@ -20,20 +21,22 @@ double value_of(const HalfPair& pair) { return double{half_value(pair.hi)} + dou
 }  // namespace
 
 TEST_SUITE("host split") {
-  TEST_CASE("e4m3: every code is its own value, and what lies between two goes to the nearer, ties to even") {
+  TEST_CASE(
+      "e4m3: every bit pattern is its own value, and what lies between two goes to the nearer, ties to "
+      "even") {
     static_assert(round_to<E4M3>(1.0f).bits == 0x38 && round_to<E4M3>(-448.0f).bits == 0xfe);
-    for (int code = 0; code < 256; ++code) {
-      CAPTURE(code);
-      const E4M3 e{static_cast<std::uint8_t>(code)};
-      if ((code & 0x7f) == 0x7f) {
+    for (int bits = 0; bits < 256; ++bits) {
+      CAPTURE(bits);
+      const E4M3 e{static_cast<std::uint8_t>(bits)};
+      if ((bits & 0x7f) == 0x7f) {
         CHECK(std::isnan(widen(e)));
         continue;
       }
       CHECK(round_to<E4M3>(widen(e)) == e);
-      if ((code & 0x7f) == 0x7e) continue;
-      const E4M3 next{static_cast<std::uint8_t>(code + 1)};
+      if ((bits & 0x7f) == 0x7e) continue;
+      const E4M3 next{static_cast<std::uint8_t>(bits + 1)};
       const float low = widen(e), high = widen(next), middle = (low + high) / 2;
-      CHECK(round_to<E4M3>(middle) == (code % 2 == 0 ? e : next));
+      CHECK(round_to<E4M3>(middle) == (bits % 2 == 0 ? e : next));
       CHECK(round_to<E4M3>(std::nextafter(middle, low)) == e);
       CHECK(round_to<E4M3>(std::nextafter(middle, high)) == next);
     }
@@ -46,15 +49,15 @@ TEST_SUITE("host split") {
     }
   }
 
-  TEST_CASE("the scale of a row brings its largest magnitude to where the product wants it") {
+  TEST_CASE("the scale of a row brings its largest magnitude to where the math mode wants it") {
     for (int exponent = -149; exponent <= 127; ++exponent) {
       for (const float mantissa : {1.0f, 1.25f, 1.75f, 1.7500001f, 1.9999999f}) {
         const float largest = std::ldexp(mantissa, exponent);
         if (largest == 0 || std::isinf(largest)) continue;
         CAPTURE(largest);
-        const int half = row_exponent(Product::f16x3, float_bits(largest));
-        CHECK(row_exponent(Product::f16, float_bits(largest)) == half - 1);
-        const int quarter = row_exponent(Product::e4m3, float_bits(largest));
+        const int half = row_exponent(MathMode::f16x3, float_bits(largest));
+        CHECK(row_exponent(MathMode::f16, float_bits(largest)) == half - 1);
+        const int quarter = row_exponent(MathMode::e4m3, float_bits(largest));
         const float as_half = PowerPair::of(-half).times(largest);
         CHECK((as_half >= 0x1p13f && as_half < 0x1p14f));
         CHECK(as_half == std::ldexp(largest, -half));
@@ -67,9 +70,9 @@ TEST_SUITE("host split") {
               doctest::Approx(std::ldexp(double{largest}, -exponent)));
       }
     }
-    CHECK(row_exponent(Product::f16x3, 0) == 0);
-    CHECK(row_exponent(Product::f16, 0) == 0);
-    CHECK(row_exponent(Product::e4m3, 0) == 0);
+    CHECK(row_exponent(MathMode::f16x3, 0) == 0);
+    CHECK(row_exponent(MathMode::f16, 0) == 0);
+    CHECK(row_exponent(MathMode::e4m3, 0) == 0);
     CHECK(finite_magnitude(-2.5f) == float_bits(2.5f));
     CHECK(finite_magnitude(-infinity) == 0);
     CHECK(finite_magnitude(std::nanf("")) == 0);
@@ -114,7 +117,7 @@ TEST_SUITE("host split") {
     for (const int exponent : {-149, -126, -3, 0, 90, 125}) {
       CAPTURE(exponent);
       const float largest = std::ldexp(1.5f, exponent);
-      const int of_row = row_exponent(Product::f16, float_bits(largest));
+      const int of_row = row_exponent(MathMode::f16, float_bits(largest));
       const double rows_largest = largest;
       std::int64_t wrong = 0;
       for (std::size_t i = 0; i < mantissas.size(); ++i) {
@@ -136,19 +139,19 @@ TEST_SUITE("host split") {
   }
 
   TEST_CASE(
-      "a prepared operand's rows, scales and flag do not overlap, and sizes that do not fit are nothing") {
-    for (const Product product : {Product::f16, Product::f16x3, Product::e4m3}) {
+      "a packed operand's rows, scales and flag do not overlap, and sizes that do not fit are nothing") {
+    for (const MathMode math_mode : {MathMode::f16, MathMode::f16x3, MathMode::e4m3}) {
       for (const std::int64_t columns : {1, 7, 8, 100, 8192}) {
-        const PreparedLayout layout{product, 13, columns};
+        const PackedLayout layout{math_mode, 13, columns};
         CHECK(layout.part_bytes() % 16 == 0);
         CHECK(layout.part_bytes() >= columns * layout.element_bytes());
         CHECK(layout.part_bytes() < columns * layout.element_bytes() + 16);
         CHECK(layout.row_bytes() == layout.parts() * layout.part_bytes());
         CHECK(layout.scale_offset() >= 13 * layout.row_bytes());
-        CHECK(layout.flag_offset() >= layout.scale_offset() + 13 * scale_bytes(product));
+        CHECK(layout.flag_offset() >= layout.scale_offset() + 13 * scale_bytes(math_mode));
         CHECK(*layout.bytes() == layout.flag_offset() + 256);
       }
-      CHECK_FALSE(PreparedLayout{product, std::int64_t{1} << 40, std::int64_t{1} << 30}.bytes());
+      CHECK_FALSE(PackedLayout{math_mode, std::int64_t{1} << 40, std::int64_t{1} << 30}.bytes());
     }
   }
 }

@@ -48,7 +48,7 @@ def matmul_precision(precision):
         torch.set_float32_matmul_precision(before)
 
 
-def randomise(model, seed=0):
+def randomize(model, seed=0):
     """Parameters and statistics that nothing cancels in: negative gamma, no identity."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -72,7 +72,7 @@ def randomise(model, seed=0):
 
 def make(in_features, out_features, dtype=torch.float32, device="cuda", kind=ModelNew, per_feature=False, seed=0, **kwargs):
     model = kind(in_features, out_features, scale_shape=(out_features,) if per_feature else (1,), **kwargs)
-    return randomise(model, seed).to(device, dtype)
+    return randomize(model, seed).to(device, dtype)
 
 
 def data(batch, in_features, dtype=torch.float32, device="cuda", seed=1):

@@ -105,14 +105,14 @@ def train_on_digits(kind, x, labels):
     """As examples/model_head/train.py trains, with the logarithm of the module's own output."""
     torch.manual_seed(0)
     model = kind(64, 10).cuda()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 40)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
     for _ in range(40):
         for rows in torch.randperm(len(x)).split(64):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             p = model(x[rows]).clamp_min(1e-12)
             nn.functional.cross_entropy(p.log(), labels[rows], label_smoothing=0.1).backward()
-            optimiser.step()
+            optimizer.step()
         schedule.step()
     return model.eval()
 

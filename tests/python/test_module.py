@@ -133,31 +133,31 @@ def load_assigned(model, x):
 
 
 def step(model, x):
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     (model(x).float() ** 2).sum().backward()
-    optimiser.step()
+    optimizer.step()
     return model
 
 
 def step_fused(model, x):
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.05, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, fused=True)
     (model(x).float() ** 2).sum().backward()
-    optimiser.step()
+    optimizer.step()
     return model
 
 
 def step_foreach(model, x):
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.05, foreach=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, foreach=True)
     (model(x).float() ** 2).sum().backward()
-    optimiser.step()
+    optimizer.step()
     return model
 
 
 def step_compiled(model, x):
-    """Code that torch.compile made of an optimiser writes to parameters by kernels of its own."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.05)
+    """Code that torch.compile made of an optimizer writes to parameters by kernels of its own."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
     (model(x).float() ** 2).sum().backward()
-    torch.compile(optimiser.step)()
+    torch.compile(optimizer.step)()
     return model
 
 
@@ -219,7 +219,7 @@ CHANGES = [halve_in_place, load_other, load_assigned, step, step_foreach, step_f
            other_dtype, to_cpu_and_back, other_data, other_parameter, write_unseen, copied, pickled, saved]
 
 
-# 100 columns of 16 bits are copied and padded, as prepared weights are made: something could go stale.
+# 100 columns of 16 bits are copied and padded, as packed weights are made: something could go stale.
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
 def test_changes_of_the_weight_are_seen(change, dtype):
@@ -294,7 +294,7 @@ def test_changes_on_other_streams_are_seen():
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_current_stream_and_no_synchronisation(dtype, training):
+def test_current_stream_and_no_synchronization(dtype, training):
     model = make(512, 300, dtype).train(training)
     x = data(64, 512, dtype)
     judge = Judge(model, x)
@@ -351,18 +351,18 @@ def test_cuda_graph(training, dtype, in_features):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_cuda_graph_of_a_training_step(dtype):
-    """Forward, backward and the optimiser in one graph: each replay sees the weight that the last one left."""
+    """Forward, backward and the optimizer in one graph: each replay sees the weight that the last one left."""
     eager = make(100, 40, dtype, kind=Reference).train()
     model = make(100, 40, dtype).train()
     x = data(32, 100, dtype)
     target = torch.randn(32, 40, device="cuda").to(dtype)
-    optimisers = {m: torch.optim.SGD(m.parameters(), lr=0.1) for m in (eager, model)}
+    optimizers = {m: torch.optim.SGD(m.parameters(), lr=0.1) for m in (eager, model)}
 
     def step(m):
-        optimisers[m].zero_grad(set_to_none=False)
+        optimizers[m].zero_grad(set_to_none=False)
         y = m(x)
         (y.float() * target).sum().backward()
-        optimisers[m].step()
+        optimizers[m].step()
         return y
 
     side = torch.cuda.Stream()
@@ -389,7 +389,7 @@ def test_cuda_graph_of_a_training_step(dtype):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_streams_side_by_side(training):
-    """Kernels whose blocks meet each other, two at the same time: neither waits for blocks that cannot run."""
+    """Kernels with a grid barrier, two at the same time: neither waits for blocks that cannot run."""
     models = [make(128, 8192, torch.bfloat16, seed=s).train(training) for s in range(3)]
     inputs = [data(1024, 128, torch.bfloat16, seed=s) for s in range(3)]
     with torch.no_grad():

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "masthead/parameters.hpp"
+#include "masthead/core/parameters.hpp"
 #include "problem.hpp"
 #include "reference.hpp"
 

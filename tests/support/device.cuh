@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "compare.hpp"
-#include "masthead/dtype.cuh"
+#include "masthead/core/dtype.cuh"
 #include "problem.hpp"
 
 namespace test {
@@ -82,7 +82,7 @@ class DeviceBytes {
   void upload(const std::vector<unsigned char>& bytes) {
     succeed(cudaMemcpy(data_, bytes.data(), bytes.size(), cudaMemcpyHostToDevice));
     succeed(
-        cudaStreamSynchronize(nullptr));  // the last of a copy from pageable memory may still be under way
+        cudaStreamSynchronize(nullptr));  // the last of a copy from pageable memory may still be in flight
   }
   void download(std::vector<unsigned char>& bytes) const {
     succeed(cudaDeviceSynchronize());

@@ -200,11 +200,13 @@ FencedMatrix<masthead::HostElement<masthead::dtype_of<U>>> forward(
     masthead::Output output = masthead::Output::softmax, const masthead::RunningStatistics& running = {},
     std::int64_t pad = 0, std::int64_t shift = 0) {
   DeviceMatrix<U> y(x.rows, features, features + pad, shift);
-  const DeviceWorkspace workspace(head.workspace_bytes(x, mode, masthead::dtype_of<U>, output));
+  const DeviceWorkspace workspace(
+      head.workspace_bytes(x, {.mode = mode, .output = output, .y = masthead::dtype_of<U>}));
   if (mode == masthead::Mode::eval) {
-    head.forward(x, y.view(), workspace.view(), stream, output);
+    head.forward(x, y.view(), {.output = output, .workspace = workspace.view()}, stream);
   } else {
-    head.forward_training(x, y.view(), running, workspace.view(), stream, output);
+    head.forward_training(x, y.view(), {.output = output, .workspace = workspace.view(), .running = running},
+                          stream);
   }
   stream.synchronize();
   findings.push_back({workspace.intact(), "writes beyond the workspace"});

@@ -35,19 +35,21 @@ void test_bits() {
     const Head<precision> head(problem.parameters(), stream);
     const masthead::Matrix<const T> x = problem.x.view();
     const DeviceBytes y(at(pool) * row_bytes),
-        workspace(at(std::max(head.workspace_bytes(pool, Mode::training), head.workspace_bytes(pool))) + 256);
+        workspace(
+            at(std::max(head.workspace_bytes(pool, {.mode = Mode::training}), head.workspace_bytes(pool))) +
+            256);
     const std::vector<unsigned char> poison(y.size(), 0xff);
     // The rows of x from `first` on.
     const auto run = [&](Mode mode, std::int64_t first, std::int64_t count) {
       const masthead::Matrix<const T> rows(x.data + first * x.row_stride, count, k, x.row_stride);
       const masthead::Matrix<T> out(reinterpret_cast<T*>(y.data()), count, features);
-      const masthead::Workspace space{workspace.data(), head.workspace_bytes(count, mode)};
+      const masthead::Workspace space{workspace.data(), head.workspace_bytes(count, {.mode = mode})};
       succeed(cudaMemsetAsync(y.data(), 0xff, y.size(), stream));
       succeed(cudaMemsetAsync(workspace.data(), 0xff, workspace.size(), stream));
       if (mode == Mode::eval) {
-        head.forward(rows, out, space, stream);
+        head.forward(rows, out, {.workspace = space}, stream);
       } else {
-        head.forward_training(rows, out, {}, space, stream);
+        head.forward_training(rows, out, {.workspace = space}, stream);
       }
       stream.synchronize();
       std::vector<unsigned char> bytes(at(count) * row_bytes);
@@ -77,8 +79,8 @@ void test_bits() {
 
 /// Whether `head` multiplies as its precision does on sm_90; if not, says that the case is skipped.
 template <Precision precision>
-bool runs_product(const Head<precision>& head) {
-  if (head.policy(1).product == masthead::product_of(precision)) return true;
+bool runs_math_mode(const Head<precision>& head) {
+  if (head.policy(1).math_mode == masthead::math_mode_of(precision)) return true;
   skip("the operands' rounding: not sm_90a");
   return false;
 }
@@ -141,23 +143,23 @@ class Differences {
   const Stream& stream_;
 };
 
-/// A head, and how many kernels it takes on a whole H100 or H200: which way it goes.
+/// A head, and the path it takes on a whole H100 or H200.
 struct RepeatCase {
   Shape shape;
   Mode mode;
-  std::size_t kernels;
+  masthead::Path path;
 };
 
 /// Bits over 1000 launches and 100 replays of a graph. y is poisoned before each, the workspace before every
 /// other one: a call must be at home in what the last one left, too. MASTHEAD_TEST_SMALL makes it 20, 5 and a
-/// smaller shape, which no cooperative kernel takes.
+/// smaller shape, which no resident kernel takes.
 template <Precision precision>
 void test_repeats(const std::vector<RepeatCase>& cases) {
   using T = ElementOf<precision>;
   const int launches = small_sizes() ? 20 : 1000, replays = small_sizes() ? 5 : 100;
   int multiprocessors = 0;
   succeed(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0));
-  for (const auto& [full, mode, kernels] : cases) {
+  for (const auto& [full, mode, path] : cases) {
     const Shape shape =
         small_sizes() ? Shape{full.batch / 4 + 2, full.in_features, full.out_features / 32 * 8} : full;
     CAPTURE(shape);
@@ -165,7 +167,7 @@ void test_repeats(const std::vector<RepeatCase>& cases) {
     DeviceProblem<T> problem(HeadCase{.shape = shape, .scale = {3}, .seed = 21});
     const Stream stream;
     const Head<precision> head(problem.parameters(), stream);
-    const std::int64_t workspace_bytes = head.workspace_bytes(shape.batch, mode);
+    const std::int64_t workspace_bytes = head.workspace_bytes(shape.batch, {.mode = mode});
     const DeviceBytes y(at(shape.batch * shape.out_features) * sizeof(T)),
         workspace(at(workspace_bytes) + 256);
     const auto poison = [&](const DeviceBytes& memory) {
@@ -175,9 +177,9 @@ void test_repeats(const std::vector<RepeatCase>& cases) {
       const masthead::Matrix<T> out(reinterpret_cast<T*>(y.data()), shape.batch, shape.out_features);
       const masthead::Workspace space{workspace.data(), workspace_bytes};
       if (mode == Mode::eval) {
-        head.forward(problem.x.view(), out, space, stream);
+        head.forward(problem.x.view(), out, {.workspace = space}, stream);
       } else {
-        head.forward_training(problem.x.view(), out, {}, space, stream);
+        head.forward_training(problem.x.view(), out, {.workspace = space}, stream);
       }
     };
 
@@ -207,9 +209,12 @@ void test_repeats(const std::vector<RepeatCase>& cases) {
     succeed(cudaStreamEndCapture(stream, &graph));
     std::size_t nodes = 0;
     succeed(cudaGraphGetNodes(graph, nullptr, &nodes));
-    if (!small_sizes() && multiprocessors >= 132 &&
-        head.policy(shape.batch).engine != masthead::Engine::simt) {
-      CHECK(nodes == kernels);
+    // The plan says what was launched; on a whole GPU it is the path the case is about.
+    const masthead::ForwardPlan plan = head.plan(problem.x.view(), {.mode = mode});
+    CHECK(nodes == static_cast<std::size_t>(plan.kernel_count));
+    CHECK(workspace_bytes >= plan.workspace.bytes);
+    if (!small_sizes() && multiprocessors >= 132 && plan.policy.engine != masthead::Engine::simt) {
+      CHECK(name(plan.path) == name(path));
     }
     succeed(cudaGraphInstantiate(&executable, graph, 0));
     repeat(replays, [&] { succeed(cudaGraphLaunch(executable, stream)); });
@@ -240,7 +245,7 @@ void test_concurrency() {
     const auto b = forward<T>(other_head, other_problem.x.view(), features, mode, stream, findings);
     REQUIRE(a.bytes != b.bytes);
 
-    const std::int64_t bytes = head.workspace_bytes(batch, mode);
+    const std::int64_t bytes = head.workspace_bytes(batch, {.mode = mode});
     const DeviceWorkspace workspace(bytes), other_workspace(bytes);
     std::vector<std::unique_ptr<DeviceMatrix<T>>> ys;
     for (int i = 0; i < 10; ++i) ys.push_back(std::make_unique<DeviceMatrix<T>>(batch, features));
@@ -251,10 +256,11 @@ void test_concurrency() {
       const auto& used_workspace = mine ? workspace : other_workspace;
       const cudaStream_t used_stream = mine ? stream : other_stream;
       if (mode == Mode::eval) {
-        used_head.forward(used_problem.x.view(), ys[at(i)]->view(), used_workspace.view(), used_stream);
+        used_head.forward(used_problem.x.view(), ys[at(i)]->view(), {.workspace = used_workspace.view()},
+                          used_stream);
       } else {
-        used_head.forward_training(used_problem.x.view(), ys[at(i)]->view(), {}, used_workspace.view(),
-                                   used_stream);
+        used_head.forward_training(used_problem.x.view(), ys[at(i)]->view(),
+                                   {.workspace = used_workspace.view()}, used_stream);
       }
     }
     for (int i = 0; i < 10; ++i) CHECK(ys[at(i)]->download().bytes == (i % 2 == 0 ? a : b).bytes);
@@ -273,9 +279,9 @@ void test_concurrency() {
           for (int i = 0; i < 5; ++i) {
             y.poison();
             if (mode == Mode::eval) {
-              head.forward(problem.x.view(), y.view(), own_workspace.view(), own);
+              head.forward(problem.x.view(), y.view(), {.workspace = own_workspace.view()}, own);
             } else {
-              head.forward_training(problem.x.view(), y.view(), {}, own_workspace.view(), own);
+              head.forward_training(problem.x.view(), y.view(), {.workspace = own_workspace.view()}, own);
             }
             own.synchronize();
             if (y.download().bytes != a.bytes) text = "different bits";
@@ -321,17 +327,18 @@ void test_graph() {
   Head<precision> head(problem.parameters(), stream);
   const DeviceRunning running(running_start(features, Dtype::f32), Dtype::f32);
   const DeviceWorkspace workspace(head.workspace_bytes(batch)),
-      training_workspace(head.workspace_bytes(batch, Mode::training));
+      training_workspace(head.workspace_bytes(batch, {.mode = Mode::training}));
   DeviceMatrix<T> y(batch, features), y_allocated(batch, features), y_training(batch, features);
 
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
   succeed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
-  head.update(stream);  // for heads that multiply a prepared copy of the weight
-  head.forward(problem.x.view(), y.view(), workspace.view(), stream);
+  head.update(stream);  // for heads that multiply a packed copy of the weight
+  head.forward(problem.x.view(), y.view(), {.workspace = workspace.view()}, stream);
   head.forward(problem.x.view(), y_allocated.view(), stream);
-  head.forward_training(problem.x.view(), y_training.view(), running.view(std::nullopt),
-                        training_workspace.view(), stream);
+  head.forward_training(problem.x.view(), y_training.view(),
+                        {.workspace = training_workspace.view(), .running = running.view(std::nullopt)},
+                        stream);
   succeed(cudaStreamEndCapture(stream, &graph));
   CHECK(y.download().untouched());
   succeed(cudaGraphInstantiate(&executable, graph, 0));
@@ -404,8 +411,8 @@ void test_late_writes() {
   DeviceMatrix<T> y(c.shape.batch, c.shape.out_features);
   const auto forward = [&] {
     y.poison();
-    head.update(stream);  // for heads that multiply a prepared copy of the weight
-    head.forward(problem.x.view(), y.view(), workspace.view(), stream);
+    head.update(stream);  // for heads that multiply a packed copy of the weight
+    head.forward(problem.x.view(), y.view(), {.workspace = workspace.view()}, stream);
   };
   forward();
   stream.synchronize();
@@ -420,7 +427,7 @@ void test_late_writes() {
   write(problem.x, fresh.x);
   write(problem.weight, fresh.weight);
   head.update(stream);
-  head.forward(problem.x.view(), y.view(), workspace.view(), stream);
+  head.forward(problem.x.view(), y.view(), {.workspace = workspace.view()}, stream);
   stream.synchronize();
   const auto late = y.download().bytes;
   forward();
@@ -484,7 +491,7 @@ void test_beyond_2_31() {
   succeed(cudaMemsetAsync(y.data(), 0xff, y.size(), stream));
   head.forward(masthead::Matrix<const T>(reinterpret_cast<const T*>(many_x.data()), batch, k),
                masthead::Matrix<T>(reinterpret_cast<T*>(y.data()), batch, features),
-               masthead::Workspace{workspace.data(), workspace_bytes}, stream);
+               {.workspace = masthead::Workspace{workspace.data(), workspace_bytes}}, stream);
   stream.synchronize();
   const std::size_t row_bytes = at(features) * sizeof(T);
   std::vector<unsigned char> row(row_bytes);

@@ -7,9 +7,11 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "device_problem.cuh"
+#include "masthead/linear_batch_norm_softmax.cuh"
 
 namespace test {
 
@@ -323,9 +325,10 @@ void test_distant_features() {
 template <Precision precision>
 void test_policies() {
   using T = ElementOf<precision>;
-  constexpr masthead::ShippedPolicies shipped = masthead::shipped_policies(operand_dtype(precision));
-  [[maybe_unused]] const bool runs_wgmma = masthead::Device::current(cudaStream_t{}).architecture == 90;
-  if (masthead::has_wgmma(precision) && !runs_wgmma) skip("wgmma policies: the GPU is not sm_90");
+  constexpr auto simt = masthead::detail::shipped_simt(operand_dtype(precision));
+  [[maybe_unused]] const bool runs_wgmma =
+      masthead::detail::Device::current(cudaStream_t{}).limits.architecture == 90;
+  if (masthead::detail::has_wgmma(precision) && !runs_wgmma) skip("wgmma policies: the GPU is not sm_90");
   std::vector<Shape> shapes = {{300, 72, 200}, {65, 33, 129}, {70, 72, 1100}, {20, 1544, 1100}};
   if (!small_sizes()) shapes.push_back({20, 1032, 16500});
   for (const Shape& shape : shapes) {
@@ -341,13 +344,10 @@ void test_policies() {
         CAPTURE(name(mode));
         DeviceMatrix<T> y(shape.batch, shape.out_features);
         const masthead::HeadArguments<T, T> arguments{problem.x.view(), problem.parameters(), y.view()};
-        const DeviceWorkspace workspace(masthead::HeadWorkspace::of(Policy::spec, masthead::dtype_of<T>, mode,
-                                                                    Output::softmax, shape.batch,
-                                                                    shape.in_features, shape.out_features)
-                                            .bytes);
-        if constexpr (is_prepared(Policy::spec.product)) {
-          const auto weight = masthead::PreparedWeight::of<Policy::spec.product>(
-              problem.parameters().weight, masthead::Device::current(stream), stream);
+        const DeviceWorkspace workspace(masthead::workspace_bytes<Policy>(arguments, mode));
+        if constexpr (masthead::detail::is_packed(Policy::spec.math_mode)) {
+          const auto weight = masthead::PackedWeight::of<Policy::spec.math_mode>(
+              problem.parameters().weight, masthead::detail::Device::current(stream), stream);
           if (mode == Mode::eval) {
             masthead::linear_batch_norm_softmax<Policy>(arguments, weight, workspace.view(), stream);
           } else {
@@ -370,38 +370,37 @@ void test_policies() {
         if (bits.empty()) bits = y.download().bytes;
         CHECK(bits == y.download().bytes);
       };
-      run.template operator()<masthead::PolicyFor<shipped.small>>();
-      run.template operator()<masthead::PolicyFor<shipped.large>>();
-      run.template operator()<masthead::PolicyFor<shipped.wide>>();
-      if constexpr (is_prepared(masthead::product_of(precision))) {
-        constexpr auto product =
-            masthead::shipped_product_policies(masthead::product_of(precision), operand_dtype(precision));
+      run.template operator()<masthead::PolicyFor<simt.m32n64>>();
+      run.template operator()<masthead::PolicyFor<simt.m128n128>>();
+      run.template operator()<masthead::PolicyFor<simt.m256n128>>();
+      if constexpr (masthead::detail::is_packed(masthead::math_mode_of(precision))) {
+        constexpr auto packed =
+            masthead::detail::shipped_wgmma(masthead::math_mode_of(precision), operand_dtype(precision));
         if (!runs_wgmma) continue;
         bits.clear();
-        run.template operator()<masthead::PolicyFor<product.tall>>();
+        run.template operator()<masthead::PolicyFor<packed.m128>>();
         // Batch statistics are merged over tiles of another height.
         if (mode == Mode::training) bits.clear();
-        run.template operator()<masthead::PolicyFor<product.low>>();
+        run.template operator()<masthead::PolicyFor<packed.m64>>();
       }
-      if constexpr (masthead::has_wgmma(precision)) {
-        constexpr auto wgmma = masthead::shipped_wgmma_policies(operand_dtype(precision));
-        if (!runs_wgmma || !is_tensor_map(problem.x.view())) continue;
+      if constexpr (masthead::detail::has_wgmma(precision)) {
+        constexpr auto wgmma =
+            masthead::detail::shipped_wgmma(masthead::math_mode_of(precision), operand_dtype(precision));
+        constexpr auto swap_ab = masthead::detail::shipped_swap_ab(operand_dtype(precision));
+        if (!runs_wgmma || !masthead::detail::is_tensor_map(problem.x.view())) continue;
         bits.clear();
-        run.template operator()<masthead::PolicyFor<wgmma.cluster_16>>();
-        run.template operator()<masthead::PolicyFor<wgmma.cluster_32>>();
-        run.template operator()<masthead::PolicyFor<wgmma.cluster_128>>();
-        run.template operator()<masthead::PolicyFor<wgmma.rows_16>>();
-        run.template operator()<masthead::PolicyFor<wgmma.rows_32>>();
-        run.template operator()<masthead::PolicyFor<wgmma.rows_64>>();
-        run.template operator()<masthead::PolicyFor<wgmma.rows_128>>();
-        run.template operator()<masthead::PolicyFor<wgmma.rows_256>>();
-        // Rows that do not fit a cluster are coded as the wide policy codes them. Batch statistics are summed
-        // in another order.
-        const bool coded = shape.out_features > wgmma.rows_128.sm90_transposed().cluster_features();
-        if (!coded || mode == Mode::training) bits.clear();
-        run.template operator()<masthead::PolicyFor<wgmma.wide>>();
+        [&]<std::size_t... i>(std::index_sequence<i...>) {
+          (run.template operator()<masthead::PolicyFor<swap_ab.all()[i]>>(), ...);
+        }
+        (std::make_index_sequence<swap_ab.all().size()>());
+        // Rows that do not fit a cluster are quantized as m128n256 quantizes them. Batch statistics are
+        // summed in another order.
+        const bool quantized =
+            shape.out_features > masthead::detail::sm90_swap_ab_layout(swap_ab.m64n128k2).cluster_features();
+        if (!quantized || mode == Mode::training) bits.clear();
+        run.template operator()<masthead::PolicyFor<wgmma.m128>>();
         bits.clear();
-        run.template operator()<masthead::PolicyFor<wgmma.narrow>>();
+        run.template operator()<masthead::PolicyFor<wgmma.m64>>();
       }
     }
   }

@@ -10,8 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "masthead/core/parameters.hpp"
 #include "masthead/numeric/rounding.hpp"
-#include "masthead/parameters.hpp"
 #include "random.hpp"
 #include "reference.hpp"
 

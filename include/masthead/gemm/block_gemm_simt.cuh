@@ -3,9 +3,12 @@
 
 #include <cstdint>
 
+#include "masthead/core/architectures.cuh"
+#include "masthead/gemm/block_gemm.cuh"
 #include "masthead/gemm/loader_simt.cuh"
+#include "masthead/policy/policy.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// Computes one tile of x W^T, with x (m, k) and W (n, k) both row-major, for a block of `Policy`'s
 /// block_threads.
@@ -21,23 +24,24 @@ namespace masthead::inline v0 {
 ///     gemm(x, w, first_row, first_column, sums);
 ///     Gemm::for_each(sums, [&](int row, int column, float& sum) { ... });   // position inside the tile
 ///
-/// All threads of the block must call; one-dimensional blocks only. The function synchronises the block
+/// All threads of the block must call it; one-dimensional blocks only. The function synchronizes the block
 /// before it returns, so `TempStorage` may be reused at once.
 template <class Policy, int vector_bytes = 16>
 class BlockGemmSimt {
   static constexpr PolicySpec spec = Policy::spec;
-  static constexpr int pitch = simt_row_pitch_bytes(spec.row_bytes());
+  static constexpr detail::SimtLayout layout = detail::simt_layout(spec);
+  static constexpr int pitch = layout.row_pitch_bytes();
 
  public:
-  static constexpr SimtLayout layout = spec.layout();
+  static constexpr detail::SimtFragment fragment = layout.fragment();
   using Element = DeviceElement<spec.dtype>;
   using Sum = Accumulator<Element>;
 
-  /// A thread's part of the tile: `for_each` knows which outputs these are.
-  using Accumulators = Sum[layout.thread_m][layout.thread_n];
+  /// A thread's sums: `for_each` knows which outputs of the tile these are.
+  using Accumulators = Sum[fragment.thread_m][fragment.thread_n];
 
   struct alignas(16) TempStorage {
-    unsigned char stages[spec.stages][spec.stage_bytes()];  // each: (tile.m + tile.n, tile.k), padded rows
+    unsigned char stages[spec.stages][layout.stage_bytes()];  // (stage, tile_m + tile_n, tile_k), padded rows
   };
 
   __device__ explicit BlockGemmSimt(TempStorage& storage) : storage_(storage) {}
@@ -46,7 +50,7 @@ class BlockGemmSimt {
   /// [first_column, first_column + tile.n) of w. Outputs beyond either matrix get zeros added.
   __device__ void operator()(const Matrix<const Element>& x, const Matrix<const Element>& w,
                              std::int64_t first_row, std::int64_t first_column, Accumulators& sums) {
-    const LoaderSimt<Policy, vector_bytes> load_x(x, first_row), load_w(w, first_column);
+    const detail::LoaderSimt<Policy, vector_bytes> load_x(x, first_row), load_w(w, first_column);
     const auto load = [&](int stage, std::int64_t k0) {
       if (k0 < x.columns) {
         load_x.template operator()<spec.tile.m>(storage_.stages[stage], k0);
@@ -69,8 +73,9 @@ class BlockGemmSimt {
   }
 
   /// Where this thread's output sums[i][j] lies inside the tile.
-  __device__ static Coordinate position(int i, int j) {
-    constexpr SimtLayout here = layout;  // a copy: device code cannot take the address of a host constant
+  __device__ static detail::Coordinate position(int i, int j) {
+    constexpr detail::SimtFragment here =
+        fragment;  // a copy: device code cannot take the address of a host constant
     return here.at(static_cast<int>(threadIdx.x), i, j);
   }
 
@@ -78,59 +83,59 @@ class BlockGemmSimt {
   template <class Visit>
   __device__ static void for_each(Accumulators& sums, Visit visit) {
 #pragma unroll
-    for (int i = 0; i < layout.thread_m; ++i) {
+    for (int i = 0; i < fragment.thread_m; ++i) {
 #pragma unroll
-      for (int j = 0; j < layout.thread_n; ++j) {
-        const Coordinate at = position(i, j);
+      for (int j = 0; j < fragment.thread_n; ++j) {
+        const detail::Coordinate at = position(i, j);
         visit(at.row, at.column, sums[i][j]);
       }
     }
   }
 
  private:
-  // k is consumed in chunks that one shared-memory read brings: 16 bytes, or 8 bytes of a 16-bit type, whose
+  // k is consumed in vectors that one shared-memory read brings: 16 bytes, or 8 bytes of a 16-bit type, whose
   // widened copies would otherwise take too many registers.
-  static constexpr int chunk = spec.dtype == Dtype::f64 ? 2 : 4;
+  static constexpr int vector = spec.dtype == Dtype::f64 ? 2 : 4;
 
-  // Reads hoisted from later chunks hide their latency, and spill where fewer registers are left: two blocks
+  // Reads hoisted from later vectors hide their latency, and spill where fewer registers are left: two blocks
   // share a multiprocessor then and hide it for each other.
-  static constexpr int chunks_unrolled =
-      layout.thread_m * layout.thread_n * spec.accumulator_bytes() > 64 * 4 ? 2 : 1;
+  static constexpr int vectors_unrolled =
+      fragment.thread_m * fragment.thread_n * layout.sum_bytes() > 64 * 4 ? 2 : 1;
 
   __device__ static void multiply(const unsigned char* stage, Accumulators& sums) {
-    const Coordinate origin = position(0, 0);
+    const detail::Coordinate origin = position(0, 0);
     const unsigned char* x = stage + origin.row * pitch;
     const unsigned char* w = stage + (spec.tile.m + origin.column) * pitch;
-#pragma unroll chunks_unrolled
-    for (int k = 0; k < spec.tile.k; k += chunk) {
+#pragma unroll vectors_unrolled
+    for (int k = 0; k < spec.tile.k; k += vector) {
       constexpr int bytes = static_cast<int>(sizeof(Element));
-      Sum a[layout.thread_m][chunk];
+      Sum a[fragment.thread_m][vector];
 #pragma unroll
-      for (int i = 0; i < layout.thread_m; ++i)
-        read_chunk(x + i * SimtLayout::lanes_m * pitch + k * bytes, a[i]);
+      for (int i = 0; i < fragment.thread_m; ++i)
+        read_vector(x + i * detail::SimtFragment::lanes_m * pitch + k * bytes, a[i]);
 #pragma unroll
-      for (int j = 0; j < layout.thread_n; ++j) {
-        Sum b[chunk];
-        read_chunk(w + j * SimtLayout::lanes_n * pitch + k * bytes, b);
+      for (int j = 0; j < fragment.thread_n; ++j) {
+        Sum b[vector];
+        read_vector(w + j * detail::SimtFragment::lanes_n * pitch + k * bytes, b);
 #pragma unroll
-        for (int kk = 0; kk < chunk; ++kk) {
+        for (int kk = 0; kk < vector; ++kk) {
 #pragma unroll
-          for (int i = 0; i < layout.thread_m; ++i) sums[i][j] = fma(a[i][kk], b[kk], sums[i][j]);
+          for (int i = 0; i < fragment.thread_m; ++i) sums[i][j] = fma(a[i][kk], b[kk], sums[i][j]);
         }
       }
     }
   }
 
-  __device__ static void read_chunk(const unsigned char* shared, Sum (&out)[chunk]) {
-    struct alignas(chunk * sizeof(Element)) Packed {
-      Element element[chunk];
+  __device__ static void read_vector(const unsigned char* shared, Sum (&out)[vector]) {
+    struct alignas(vector * sizeof(Element)) Packed {
+      Element element[vector];
     };
     const Packed packed = *reinterpret_cast<const Packed*>(shared);
 #pragma unroll
-    for (int i = 0; i < chunk; ++i) out[i] = widen(packed.element[i]);
+    for (int i = 0; i < vector; ++i) out[i] = widen(packed.element[i]);
   }
 
   TempStorage& storage_;
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES

@@ -3,12 +3,13 @@
 
 #include <cstdint>
 
-#include "masthead/dtype.cuh"
-#include "masthead/parameters.hpp"
-#include "masthead/policy.hpp"
+#include "masthead/core/architectures.cuh"
+#include "masthead/core/dtype.cuh"
+#include "masthead/core/matrix.hpp"
+#include "masthead/policy/simt.hpp"
 #include "masthead/ptx/cp_async.cuh"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Copies a (rows, tile.k) slice of a K-major operand into a stage, `vector_bytes` at a time: 16 where the
 /// matrix's address and row stride allow it, otherwise one element. Rows and k beyond the matrix become zeros
@@ -16,11 +17,12 @@ namespace masthead::inline v0 {
 template <class Policy, int vector_bytes>
 class LoaderSimt {
   static constexpr PolicySpec spec = Policy::spec;
+  static constexpr SimtLayout layout = simt_layout(spec);
   using Element = DeviceElement<spec.dtype>;
   static constexpr int elements = vector_bytes / static_cast<int>(sizeof(Element));
-  static constexpr int vectors_per_row = spec.row_bytes() / vector_bytes;
+  static constexpr int vectors_per_row = layout.row_bytes() / vector_bytes;
   static constexpr int rows_per_pass = spec.block_threads / vectors_per_row;
-  static constexpr int pitch = simt_row_pitch_bytes(spec.row_bytes());
+  static constexpr int pitch = layout.row_pitch_bytes();
 
  public:
   __device__ LoaderSimt(const Matrix<const Element>& matrix, std::int64_t first_row)
@@ -67,4 +69,4 @@ class LoaderSimt {
   int rows_left_;  // inside the tile, from row_ on
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

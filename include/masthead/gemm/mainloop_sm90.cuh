@@ -1,10 +1,12 @@
 #pragma once
 /// The Hopper mainloop: wgmma from shared memory, one warpgroup for 64 rows of the tile.
 
+#include "masthead/core/architectures.cuh"
+#include "masthead/gemm/descriptor.cuh"
 #include "masthead/gemm/loader_sm90.cuh"
 #include "masthead/ptx/wgmma.cuh"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// acc = x W^T over `k_steps` slices in ascending k. All threads of each consumer warpgroup call `multiply`;
 /// the warpgroups need not be in step.
@@ -17,8 +19,8 @@ struct MainloopSm90 {
   __device__ __forceinline__ static void multiply(typename Loader::SharedStorage& storage, const Ring& ring,
                                                   typename Ring::State& state, int k_steps, int warpgroup,
                                                   int lane, Accumulators& acc) {
-    const std::uint64_t x = descriptor(storage.x[0] + warpgroup * 64 * swizzle_row_bytes);
-    const std::uint64_t w = descriptor(storage.w[0]);
+    const std::uint64_t x = descriptor_of(storage.x[0] + warpgroup * 64 * swizzle_row_bytes);
+    const std::uint64_t w = descriptor_of(storage.w[0]);
     typename Ring::State previous = state;
 #pragma unroll 1
     for (int step = 0; step < k_steps; ++step) {
@@ -34,33 +36,17 @@ struct MainloopSm90 {
       }
       ptx::wgmma_commit();
       ptx::wgmma_fence_registers(acc);
-      // The previous slice is done once only this one is under way: its stage goes back, here and at every
+      // The previous slice is done once only this one is in flight: its stage goes back, here and at every
       // block that multicasts into it.
       ptx::wgmma_wait<1>();
-      if (step > 0) release(ring, previous, lane);
+      if (step > 0) ring.template release<layout.cluster_m>(previous, lane);
       previous = state;
       state.advance();
     }
     ptx::wgmma_wait<0>();
     ptx::wgmma_fence_registers(acc);
-    release(ring, previous, lane);
-  }
-
- private:
-  __device__ __forceinline__ static std::uint64_t descriptor(const void* tile) {
-    // One value a warp: the shuffle lets it live in uniform registers.
-    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(tile));
-    return wgmma_descriptor(__shfl_sync(0xffffffffu, address, 0));
-  }
-
-  __device__ __forceinline__ static void release(const Ring& ring, const typename Ring::State& state,
-                                                 int lane) {
-    if constexpr (layout.cluster_m == 1) {
-      if (lane == 0) ring.arrive_empty(state);
-    } else {
-      if (lane < layout.cluster_m) ring.arrive_empty(state, lane);
-    }
+    ring.template release<layout.cluster_m>(previous, lane);
   }
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

@@ -3,14 +3,14 @@
 
 #include <cmath>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0 {
 
+/// log2(e): takes natural logits to log2 units, in which exponentials are powers of two.
 inline constexpr double log2e = 1.4426950408889634074;
-inline constexpr double ln2 = 0.69314718055994530942;
 
-/// logit = multiplier * accumulator + addend, where accumulator = Σ_k x[m,k] w[n,k].
+/// A feature's affine: logit = multiplier * accumulator + addend, where accumulator = Σ_k x[m,k] w[n,k].
 struct Affine {
   double multiplier = 1;
   double addend = 0;
@@ -26,7 +26,7 @@ struct Feature {
   double scale = 1;
 };
 
-/// softmax(scale * BatchNorm(accumulator + bias)) needs
+/// The affine of a feature: softmax(scale * BatchNorm(accumulator + bias)) needs
 ///   multiplier = scale * gamma / sqrt(variance + epsilon)
 ///   addend     = scale * ((bias - mean) * gamma / sqrt(variance + epsilon) + beta)
 /// times `unit` (log2(e), so that softmax can use powers of two; 1 for natural logits).
@@ -38,9 +38,22 @@ MASTHEAD_HOST_DEVICE Affine fold(const Feature& feature, double epsilon, double 
           unit * feature.scale * ((feature.bias - feature.mean) * slope + feature.beta)};
 }
 
-/// The exponential moving average BatchNorm keeps: `factor` is its momentum.
+}  // namespace masthead::inline v0
+
+namespace masthead::inline v0::detail {
+
+/// The natural logarithm of 2: takes log2 units back to natural ones.
+inline constexpr double ln2 = 0.69314718055994530942;
+
+/// A running statistic after a batch, BatchNorm's exponential moving average: `factor` is its momentum.
 MASTHEAD_HOST_DEVICE double running_update(double running, double batch, double factor) {
   return (1 - factor) * running + factor * batch;
 }
 
-}  // namespace masthead::inline v0
+/// One feature's affine in log2 units, as the epilogue applies it.
+struct alignas(8) AffineColumn {
+  float multiplier;
+  float addend;
+};
+
+}  // namespace masthead::inline v0::detail

@@ -3,14 +3,15 @@
 
 #include <cstdint>
 
-#include "masthead/dtype.cuh"
+#include "masthead/core/architectures.cuh"
+#include "masthead/core/dtype.cuh"
+#include "masthead/core/parameters.hpp"
 #include "masthead/numeric/affine.hpp"
-#include "masthead/parameters.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
-/// Element `index` of a vector of any dtype as a float or double, or `absent`. One element serves every
-/// index.
+/// Element `index` of a vector of any dtype as a float or double, or `absent` where there is no vector. A
+/// vector of one element serves every index.
 template <class T>
 __device__ T load_feature(const ConstVector& vector, std::int64_t index, T absent) {
   if (vector.data == nullptr) return absent;
@@ -27,7 +28,11 @@ __device__ T load_feature(const ConstVector& vector, std::int64_t index, T absen
   }
 }
 
-/// An element of a vector of any dtype on its way: the loads of several are under way at once, where
+}  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
+
+/// An element in flight, of a vector of any dtype: the loads of several are in flight at once, where
 /// `load_feature` waits for each to convert it.
 struct PendingElement {
   unsigned half = 0, low = 0, high = 0;  // what of the element's 2, 4 or 8 bytes there is
@@ -56,7 +61,7 @@ struct PendingElement {
   }
 };
 
-/// The parameters of a feature on their way, for eval mode.
+/// The parameters of a feature in flight, for eval mode.
 struct PendingFeature {
   PendingElement bias, gamma, beta, mean, variance, scale;
 
@@ -97,6 +102,10 @@ __device__ inline void store_feature(const MutableVector& vector, std::int64_t i
   }
 }
 
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+
+namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
+
 /// The parameters of feature `index`, for eval mode.
 template <class T>
 __device__ Feature load_feature(const Parameters<T>& parameters, std::int64_t index) {
@@ -108,4 +117,4 @@ __device__ Feature load_feature(const Parameters<T>& parameters, std::int64_t in
           .scale = load_feature(parameters.scale, index, 1.0)};
 }
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES

@@ -3,7 +3,7 @@
 
 #include "masthead/numeric/affine.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail {
 
 /// Units of the values a softmax is taken of.
 template <class Sum>
@@ -15,4 +15,4 @@ struct LogitUnit {
   MASTHEAD_HOST_DEVICE static LogitUnit log2() { return {Sum(1), static_cast<Sum>(ln2)}; }
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0 {
 
@@ -20,10 +20,10 @@ struct Moments {
 
   MASTHEAD_HOST_DEVICE static Moments of(T value) { return {1, value, T(0)}; }
 
-  /// Divides by n: what BatchNorm normalises a training batch with.
+  /// The variance that BatchNorm normalizes a training batch with: m2 divided by n.
   MASTHEAD_HOST_DEVICE T biased_variance() const { return m2 / static_cast<T>(count); }
 
-  /// Divides by n - 1: what BatchNorm keeps in running_var.
+  /// The variance that BatchNorm averages in running_var: m2 divided by n - 1.
   MASTHEAD_HOST_DEVICE T unbiased_variance() const { return m2 / static_cast<T>(count - 1); }
 
   MASTHEAD_HOST_DEVICE friend Moments merge(const Moments& a, const Moments& b) {
@@ -35,6 +35,10 @@ struct Moments {
     return {count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * (static_cast<T>(a.count) * weight)};
   }
 };
+
+}  // namespace masthead::inline v0
+
+namespace masthead::inline v0::detail {
 
 /// Moments of the first `count` of `capacity` values, by two passes over them: for values in registers.
 // Both loops run over the capacity, so that they unroll and the array needs no memory.
@@ -49,4 +53,10 @@ MASTHEAD_HOST_DEVICE Moments<T> moments_of(const T (&values)[capacity], int coun
   return {count, mean, m2};
 }
 
-}  // namespace masthead::inline v0
+/// Mean and sum of squared deviations of one column over rows whose count all columns share.
+struct alignas(8) ColumnMoment {
+  float mean = 0;
+  float m2 = 0;
+};
+
+}  // namespace masthead::inline v0::detail

@@ -6,19 +6,17 @@
 #include <bit>
 #include <cstdint>
 
-#include "masthead/dtype.hpp"
+#include "masthead/core/dtype.hpp"
 
 namespace masthead::inline v0 {
 
-MASTHEAD_HOST_DEVICE constexpr double widen(double value) { return value; }
-MASTHEAD_HOST_DEVICE constexpr float widen(float value) { return value; }
-
-/// Exact: bfloat16 is the upper half of a float.
+/// The value as a float, exactly: bfloat16 is the upper half of one.
 constexpr float widen(BFloat16 value) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
 }
 
-/// Exact, subnormals included (IEEE 754-2019, 3.4: binary16 has bias 15 and 10 fraction bits).
+/// The value as a float, exactly, subnormals included (IEEE 754-2019, 3.4: binary16 has bias 15 and 10
+/// fraction bits).
 constexpr float widen(Half value) {
   const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
   const std::uint32_t exponent = (value.bits >> 10) & 0x1fu;
@@ -31,8 +29,8 @@ constexpr float widen(Half value) {
   return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (fraction << 13));
 }
 
-/// Exact (OCP 8-bit floating point specification: e4m3 has bias 7, subnormals, and NaN in place of the
-/// largest magnitude).
+/// The value as a float, exactly (OCP 8-bit floating point specification: e4m3 has bias 7, subnormals, and
+/// NaN in place of the largest magnitude).
 constexpr float widen(E4M3 value) {
   const int exponent = value.bits >> 3 & 0xf, fraction = value.bits & 7;
   if ((value.bits & 0x7f) == 0x7f) return std::bit_cast<float>(0x7fc00000u);
@@ -48,7 +46,7 @@ constexpr To round_to(double value);
 
 namespace detail {
 
-/// What rounds beyond 448 is NaN.
+/// `value` as e4m3; what rounds beyond 448 is NaN.
 constexpr E4M3 round_e4m3(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7fffffffu;
   const auto sign = static_cast<std::uint8_t>(bits >> 24 & 0x80u);

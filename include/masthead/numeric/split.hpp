@@ -1,12 +1,13 @@
 #pragma once
-/// Operands in fewer bits: rows scaled by a power of two, and their elements as one or two fp16 parts or as
-/// e4m3.
+/// The numbers of packed operands: rows scaled by a power of two each, and their elements as one or two fp16
+/// parts or as e4m3.
 ///
-/// Powers of two make scaling and its undoing exact. A row of x or of the weight has one, chosen from its
-/// largest finite magnitude.
+/// Powers of two make scaling and dequantizing exact. The power of a row of x or of the weight is chosen from
+/// its largest finite magnitude.
 
 #include <cstdint>
 
+#include "masthead/core/precision.hpp"
 #include "masthead/numeric/rounding.hpp"
 
 #if defined(__CUDACC__)
@@ -14,7 +15,7 @@
 #include <cuda_fp8.h>
 #endif
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail {
 
 inline constexpr std::uint32_t float_infinity_bits = 0x7f800000u;
 
@@ -44,11 +45,11 @@ MASTHEAD_HOST_DEVICE constexpr std::uint32_t finite_magnitude(float value) {
 /// f16x3: the largest comes to lie in [2^13, 2^14), so that low parts of elements down to 2^-15 of it are
 /// normal fp16 numbers, while sums of 2^31 products stay below 2^60. f16: in [2^14, 2^15), so that elements
 /// down to 2^-28 of it are normal. e4m3: in (224, 448], 448 being the largest e4m3. A row of zeros has 0.
-MASTHEAD_HOST_DEVICE constexpr int row_exponent(Product product, std::uint32_t largest) {
+MASTHEAD_HOST_DEVICE constexpr int row_exponent(MathMode math_mode, std::uint32_t largest) {
   if (largest == 0) return 0;
   const int magnitude = floor_log2(largest);
-  if (product == Product::f16x3) return magnitude - 13;
-  if (product == Product::f16) return magnitude - 14;
+  if (math_mode == MathMode::f16x3) return magnitude - 13;
+  if (math_mode == MathMode::f16) return magnitude - 14;
   // largest = m * 2^magnitude with 1 <= m < 2, and 448 = 1.75 * 2^8.
   const bool above = largest < 0x00800000u
                          ? static_cast<float>(largest) > 1.75f * power_of_two(magnitude + 149)
@@ -68,7 +69,7 @@ struct alignas(8) PowerPair {
   MASTHEAD_HOST_DEVICE constexpr float times(float value) const { return value * first * second; }
 };
 
-/// Bits of fp16 numbers and back, rounding to nearest even.
+/// The bits of the fp16 number nearest to `value`, ties to even.
 MASTHEAD_HOST_DEVICE constexpr std::uint16_t half_bits(float value) {
 #if defined(__CUDA_ARCH__)
   return __half_as_ushort(__float2half_rn(value));
@@ -76,6 +77,7 @@ MASTHEAD_HOST_DEVICE constexpr std::uint16_t half_bits(float value) {
   return round_to<Half>(value).bits;
 #endif
 }
+/// The fp16 number with these bits.
 MASTHEAD_HOST_DEVICE constexpr float half_value(std::uint16_t bits) {
 #if defined(__CUDA_ARCH__)
   return __half2float(__ushort_as_half(bits));
@@ -84,16 +86,16 @@ MASTHEAD_HOST_DEVICE constexpr float half_value(std::uint16_t bits) {
 #endif
 }
 
-/// `scaled`, the value divided by its row's power of two, before it is rounded to fp16: what would become 0
-/// becomes the smallest number of its sign, because infinity * 0 is NaN where the product of the values is
-/// infinite.
+/// Returns `scaled`, the value divided by its row's power of two, ready to be rounded to fp16: what would
+/// become 0 becomes the smallest number of its sign, because infinity * 0 is NaN where the product of the
+/// values is infinite.
 MASTHEAD_HOST_DEVICE constexpr float kept_from_zero(float value, float scaled) {
   constexpr float least = 0x1p-24f;
   const float magnitude = scaled < 0 ? -scaled : scaled;
   return value != 0 && magnitude < least ? (value < 0 ? -least : least) : scaled;
 }
 
-/// value = hi + lo, as bits of fp16 numbers.
+/// The two fp16 parts of a value, as bits: value = hi + lo.
 struct HalfPair {
   std::uint16_t hi, lo;
 };
@@ -107,8 +109,9 @@ MASTHEAD_HOST_DEVICE constexpr HalfPair split(float value) {
   return {hi, half_bits(value - half_value(hi))};
 }
 
-/// The same with both parts of the sign of `value` and, unless it is 0, neither of them 0: multiplied by an
-/// infinity and added up they give what `value` gives. |hi + lo - scaled| <= max(2^-21 |scaled|, 2^-22).
+/// Splits `scaled`, the value divided by its row's power of two, into parts that both have the sign of
+/// `value` and, unless it is 0, are not 0: multiplied by an infinity and added up they give what `value`
+/// gives. |hi + lo - scaled| <= max(2^-21 |scaled|, 2^-22).
 MASTHEAD_HOST_DEVICE constexpr HalfPair split_keeping_sign(float value, float scaled) {
   const auto sign = static_cast<std::uint16_t>(float_bits(value) >> 16 & 0x8000u);
   const auto least = static_cast<std::uint16_t>(sign | 1u);
@@ -121,7 +124,7 @@ MASTHEAD_HOST_DEVICE constexpr HalfPair split_keeping_sign(float value, float sc
   return {hi, static_cast<std::uint16_t>(lo == 0 ? least : sign | lo)};
 }
 
-/// Bits of a scaled element, |value| <= 448 or not finite, as e4m3, to nearest even. NaN and infinity are
+/// The bits of a scaled element, |value| <= 448 or not finite, as e4m3, to nearest even. NaN and infinity are
 /// NaN: e4m3 has no infinity.
 MASTHEAD_HOST_DEVICE constexpr std::uint8_t e4m3_bits(float value) {
 #if defined(__CUDA_ARCH__)
@@ -131,4 +134,4 @@ MASTHEAD_HOST_DEVICE constexpr std::uint8_t e4m3_bits(float value) {
 #endif
 }
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail

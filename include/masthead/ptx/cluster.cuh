@@ -5,10 +5,11 @@
 #include <cstdint>
 #include <cuda/ptx>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
+/// Blocks in this block's cluster.
 __device__ __forceinline__ int cluster_size() {
 #if __CUDA_ARCH__ >= 900
   return static_cast<int>(__clusterSizeInBlocks());
@@ -17,7 +18,8 @@ __device__ __forceinline__ int cluster_size() {
 #endif
 }
 
-__device__ __forceinline__ int cluster_rank() {
+/// This block's CTA rank in its cluster.
+__device__ __forceinline__ int cluster_cta_rank() {
 #if __CUDA_ARCH__ >= 900
   return static_cast<int>(__clusterRelativeBlockRank());
 #else
@@ -25,7 +27,7 @@ __device__ __forceinline__ int cluster_rank() {
 #endif
 }
 
-/// Which cluster of the grid this block is in; of one-dimensional clusters.
+/// The index of this block's cluster in the grid, of one-dimensional clusters.
 __device__ __forceinline__ unsigned cluster_index() {
 #if __CUDA_ARCH__ >= 900
   return __clusterIdx().x;
@@ -34,8 +36,8 @@ __device__ __forceinline__ unsigned cluster_index() {
 #endif
 }
 
-/// Initialises a barrier of this block for one phase of `cluster_store`. One thread calls, then every thread
-/// of the cluster passes cluster_arrive_relaxed and cluster_wait.
+/// Initializes a barrier of this block for one phase of `cluster_store`. One thread calls it, then every
+/// thread of the cluster passes cluster_arrive_relaxed and cluster_wait.
 __device__ __forceinline__ void cluster_barrier_init(std::uint64_t* barrier) {
 #if __CUDA_ARCH__ >= 900
   cuda::ptx::mbarrier_init(barrier, 1);
@@ -46,8 +48,8 @@ __device__ __forceinline__ void cluster_barrier_init(std::uint64_t* barrier) {
 }
 
 /// The phase completes when `bytes` have been stored by `cluster_store`, some of them maybe already. The
-/// thread that initialised calls, once.
-// NOTES: behind cluster_wait where its warp has more than that to do: the initialisation is a warp-wide
+/// thread that initialized the barrier calls it, once.
+// NOTES: behind cluster_wait where its warp has more than that to do: the initialization is a warp-wide
 // instruction, and racecheck warns of what the warp's threads do without a barrier after it.
 __device__ __forceinline__ void cluster_barrier_expect(std::uint64_t* barrier, int bytes) {
 #if __CUDA_ARCH__ >= 900
@@ -58,8 +60,10 @@ __device__ __forceinline__ void cluster_barrier_expect(std::uint64_t* barrier, i
 #endif
 }
 
-// NOTES: relaxed, because the fence above is all that peers need to see; the releasing form compiles to
-// MEMBAR.ALL.GPU.
+/// Arrives at the barrier of the cluster, without ordering memory. Every thread of the cluster calls it, then
+/// cluster_wait.
+// NOTES: relaxed, because the fence in cluster_barrier_init is all that peers need to see; the releasing form
+// compiles to MEMBAR.ALL.GPU.
 __device__ __forceinline__ void cluster_arrive_relaxed() {
 #if __CUDA_ARCH__ >= 900
   __cluster_barrier_arrive_relaxed();
@@ -73,19 +77,19 @@ __device__ __forceinline__ void cluster_wait() {
 #endif
 }
 
-/// Stores 2 or 4 values at `target` in block `rank` of the cluster and counts their bytes on that block's
+/// Stores 2 or 4 values at `target` in block `cta_rank` of the cluster and counts their bytes on that block's
 /// `barrier`; both pointers name this block's own copies.
 template <class T, int count>
 __device__ __forceinline__ void cluster_store(T* target, const T (&values)[count], std::uint64_t* barrier,
-                                              int rank) {
+                                              int cta_rank) {
 #if __CUDA_ARCH__ >= 900
-  const auto in_block = [rank](void* shared) {
-    return __cluster_map_shared_rank(shared, static_cast<unsigned>(rank));
+  const auto in_block = [cta_rank](void* shared) {
+    return __cluster_map_shared_rank(shared, static_cast<unsigned>(cta_rank));
   };
   cuda::ptx::st_async(static_cast<T*>(in_block(target)), values,
                       static_cast<std::uint64_t*>(in_block(barrier)));
 #else
-  (void)target, (void)values, (void)barrier, (void)rank;
+  (void)target, (void)values, (void)barrier, (void)cta_rank;
 #endif
 }
 

@@ -3,18 +3,18 @@
 
 #include <cstdint>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// For data that is read once: it leaves L2 before anything else does.
+/// The cache policy for data that is read once: it leaves L2 before anything else does.
 __device__ __forceinline__ std::uint64_t evict_first_policy() {
   std::uint64_t policy;
   asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
   return policy;
 }
 
-/// As without a policy.
+/// The cache policy of loads that name none.
 __device__ __forceinline__ std::uint64_t evict_normal_policy() {
   std::uint64_t policy;
   asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(policy));

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
@@ -39,7 +39,7 @@ __device__ __forceinline__ void cp_async_commit() {
 #endif
 }
 
-/// Waits until at most `pending` of this thread's latest groups are still under way.
+/// Waits until at most `pending` of this thread's latest groups are still in flight.
 template <int pending>
 __device__ __forceinline__ void cp_async_wait() {
 #if __CUDA_ARCH__ >= 800

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 

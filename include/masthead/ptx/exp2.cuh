@@ -1,11 +1,11 @@
 #pragma once
 /// 2^x on the special function unit (PTX ISA, "ex2").
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// Relative error at most 2^-22; results below 2^-126 are 0.
+/// 2^value with a relative error of at most 2^-22; results below 2^-126 are 0.
 // NOTES: inline PTX, because exp2f becomes this only under the caller's -ftz=true, and takes three more
 // instructions to keep subnormal results otherwise. Softmax takes exponentials relative to a maximum: what is
 // flushed here contributes less than 2^-126 of a row.

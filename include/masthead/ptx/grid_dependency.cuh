@@ -2,7 +2,7 @@
 /// Programmatic dependent launch (PTX ISA, "griddepcontrol"), through CUDA's device functions; nothing below
 /// sm_90.
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 

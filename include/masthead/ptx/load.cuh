@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <cstring>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// `pointer`, to global memory, as `load_past_l1` takes it.
+/// The address `pointer` has in global memory, as `load_past_l1` takes it.
 // NOTES: the compiler would compute it anew for each of several loads under conditions of their own.
 __device__ __forceinline__ std::uint64_t global_address(const void* pointer) {
   std::uint64_t address = __cvta_generic_to_global(pointer);

@@ -1,11 +1,11 @@
 #pragma once
 /// A value that the compiler knows nothing about.
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// Returns `value`. What is computed from the result is computed where that is used, and not kept in
+/// Returns `value`. What is computed from the result is computed where that is used, and does not stay in
 /// registers across a loop around it.
 __device__ __forceinline__ int opaque(int value) {
   asm volatile("" : "+r"(value));

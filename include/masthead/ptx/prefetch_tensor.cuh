@@ -1,7 +1,7 @@
 #pragma once
 /// Fetching a box of a tensor into L2 (PTX ISA, "cp.async.bulk.prefetch.tensor").
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 

@@ -1,11 +1,11 @@
 #pragma once
 /// Fetching a tensor map ahead of its first use (PTX ISA, "prefetch.tensormap").
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// `map` is a kernel parameter (`const __grid_constant__`) or lies in global memory.
+/// Fetches `map`, which is a kernel parameter (`const __grid_constant__`) or lies in global memory.
 __device__ __forceinline__ void prefetch_tensor_map(const void* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }

@@ -1,11 +1,11 @@
 #pragma once
 /// 1 / x on the special function unit (PTX ISA, "rcp").
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// At most 1 ulp off; 1/0 is inf.
+/// 1 / value, at most 1 ulp off; 1/0 is inf.
 // NOTES: an IEEE division calls a subroutine for subnormal divisors, and the call spills what the caller
 // holds.
 __device__ __forceinline__ float reciprocal(float value) {

@@ -1,11 +1,11 @@
 #pragma once
 /// Moving registers between warpgroups (PTX ISA, "setmaxnreg").
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// Gives up registers down to `count` a thread. All warps of a warpgroup call it.
+/// Gives up registers down to `count` per thread. All warps of a warpgroup call it.
 // NOTES: takes effect only under __launch_bounds__(threads, 1) and with one if/else for the roles.
 template <int count>
 __device__ __forceinline__ void release_registers() {
@@ -13,7 +13,7 @@ __device__ __forceinline__ void release_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
 }
 
-/// Waits for registers and takes them up to `count` a thread. All warps of a warpgroup call it.
+/// Waits for registers and takes them up to `count` per thread. All warps of a warpgroup call it.
 template <int count>
 __device__ __forceinline__ void acquire_registers() {
   static_assert(count >= 24 && count <= 256 && count % 8 == 0);

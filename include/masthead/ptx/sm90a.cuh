@@ -1,16 +1,24 @@
 #pragma once
 /// Whether this pass compiles for sm_90a, whose instructions no other target assembles.
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// Kernels of the Hopper engine put their body under `if constexpr (compiled_for_sm90a)`; elsewhere they
-/// trap.
+/// Whether this pass compiles for sm_90a. Kernels of the wgmma engines put their body under `if constexpr
+/// (compiled_for_sm90a)`; elsewhere they trap.
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 inline constexpr bool compiled_for_sm90a = true;
 #else
 inline constexpr bool compiled_for_sm90a = false;
 #endif
+
+/// The body of a kernel of the wgmma engines in code for other targets; its static shared memory is how the
+/// host can tell (launch/probe.cuh).
+__device__ inline void not_compiled_for_sm90a() {
+  __shared__ volatile unsigned char mark;
+  mark = 1;
+  __trap();
+}
 
 }  // namespace masthead::inline v0::ptx

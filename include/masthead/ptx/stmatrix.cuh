@@ -3,11 +3,11 @@
 
 #include <cstdint>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
 namespace masthead::inline v0::ptx {
 
-/// Stores four matrices; lane 8 i + r supplies the shared address of row r of matrix i, less `offset`, a
+/// Stores four 8x8 matrices; lane 8 i + r supplies the shared address of row r of matrix i, less `offset`, a
 /// multiple of 16. All lanes call it.
 template <int offset>
 __device__ __forceinline__ void stmatrix_x4(std::uint32_t shared_row, std::uint32_t m0, std::uint32_t m1,

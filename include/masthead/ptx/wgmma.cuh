@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "masthead/dtype.hpp"
+#include "masthead/core/dtype.hpp"
 
 namespace masthead::inline v0::ptx {
 
@@ -15,7 +15,7 @@ __device__ __forceinline__ void wgmma_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
-/// Waits until at most `pending` of the latest groups are still under way.
+/// Waits until at most `pending` of the latest groups are still in flight.
 template <int pending>
 __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
@@ -122,9 +122,9 @@ __device__ __forceinline__ void wgmma_fence_registers(float (&d)[count]) {
 // clang-format on
 
 /// d (+)= a b^T for 64 rows of a and 2 * count rows of b, 32 bytes of k, both K-major in shared memory behind
-/// descriptors (tile/swizzle.hpp); `accumulate` = 0 overwrites d. Of float the low 13 bits are not looked at:
-/// what is to be multiplied is rounded to tf32 already. All threads of a warpgroup call it; d may be touched
-/// only after wgmma_wait.
+/// descriptors (tile/swizzle.hpp); `accumulate` = 0 overwrites d. Of float elements the low 13 bits are not
+/// looked at: what is to be multiplied is rounded to tf32 already. All threads of a warpgroup call it; d may
+/// be touched only after wgmma_wait.
 template <Dtype dtype, int count>
 __device__ __forceinline__ void wgmma(float (&d)[count], std::uint64_t a, std::uint64_t b, int accumulate) {
   static_assert(count == 8 || count == 16 || count == 32 || count == 64 || count == 128,

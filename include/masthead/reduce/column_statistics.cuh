@@ -1,22 +1,25 @@
 #pragma once
-/// Mean and variance of columns over a block's rows.
+/// Mean and variance of columns over the rows of a block.
 
 #include <cstdint>
+#include <type_traits>
 
+#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/moments.hpp"
+#include "masthead/ptx/reciprocal.cuh"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
-/// Moments of `columns` adjacent columns by a block of columns * lanes threads: thread t reads column t %
+/// The moments of `columns` adjacent columns by a block of columns * lanes threads: thread t reads column t %
 /// columns in rows t / columns, + lanes, + 2 * lanes, ...
 ///
 ///     __shared__ typename BlockColumnStatistics<float>::TempStorage storage;
 ///     Moments<float> m = BlockColumnStatistics<float>(storage)([&](std::int64_t row) { return z[row * n +
 ///     column]; }, rows);
 ///
-/// All threads call (with rows = 0 for a column outside the matrix); threads below `columns` get their
+/// All threads call it (with rows = 0 for a column outside the matrix); threads below `columns` get their
 /// column's result, the others nothing of use. Rows are merged by Chan's rule in a fixed order, so results
-/// are deterministic. The call synchronises the block once; `TempStorage` may be used again after the block's
+/// are deterministic. The call synchronizes the block once; `TempStorage` may be used again after the block's
 /// next barrier.
 template <class T, int columns = 32, int lanes = 8>
 class BlockColumnStatistics {
@@ -24,9 +27,9 @@ class BlockColumnStatistics {
   static constexpr int block_threads = columns * lanes;
 
   struct TempStorage {
-    std::int64_t count[lanes][columns];
-    T mean[lanes][columns];
-    T m2[lanes][columns];
+    std::int64_t count[lanes][columns];  // (lane, column)
+    T mean[lanes][columns];              // (lane, column)
+    T m2[lanes][columns];                // (lane, column)
   };
 
   __device__ explicit BlockColumnStatistics(TempStorage& storage) : storage_(storage) {}
@@ -45,7 +48,7 @@ class BlockColumnStatistics {
         values[i] = row < rows ? read(row) : T(0);
         count += row < rows;
       }
-      total = merge(total, moments_of(values, count));
+      total = merge(total, detail::moments_of(values, count));
     }
     storage_.count[lane][column] = total.count;
     storage_.mean[lane][column] = total.mean;
@@ -66,4 +69,36 @@ class BlockColumnStatistics {
   TempStorage& storage_;
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
+
+/// The moments of a batch from those of its `splits` splits, `stride` apart, merged in ascending order. The
+/// first split is not empty. Loads of several are in flight at the same time.
+template <class Sum>
+__device__ Moments<Sum> merge_splits(const Moments<Sum>* parts, std::int64_t stride, int splits) {
+  constexpr int in_flight = std::is_same_v<Sum, double> ? 1 : 8;
+  Moments<Sum> batch = *parts;
+#pragma unroll 1
+  for (int first = 1; first < splits; first += in_flight) {
+    Moments<Sum> part[in_flight];
+#pragma unroll
+    for (int i = 0; i < in_flight; ++i) {
+      const int split = first + i;  // no branch: it would wait for each
+      part[i] = parts[(split < splits ? split : splits - 1) * stride];
+      if (split >= splits) part[i] = {0, part[i].mean, 0};
+    }
+#pragma unroll
+    for (int i = 0; i < in_flight; ++i) {
+      const std::int64_t count = batch.count + part[i].count;
+      const Sum delta = part[i].mean - batch.mean,
+                weight = static_cast<Sum>(part[i].count) * ptx::reciprocal(static_cast<Sum>(count));
+      batch.mean += delta * weight;
+      batch.m2 += part[i].m2 + delta * delta * (static_cast<Sum>(batch.count) * weight);
+      batch.count = count;
+    }
+  }
+  return batch;
+}
+
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

@@ -1,19 +1,18 @@
 #pragma once
-/// Row reductions of the online-softmax pair over a warp, a block or a cluster of blocks.
+/// Row reductions of the online-softmax state (max, sum) over a warp, a block or a cluster of blocks.
 
 #include <cub/warp/warp_reduce.cuh>
 #include <cuda/functional>
 
-#include "masthead/numeric/online_softmax.hpp"
+#include "masthead/core/architectures.cuh"
+#include "masthead/numeric/softmax_state.hpp"
+#include "masthead/policy/softmax_policy.hpp"
 #include "masthead/ptx/cluster.cuh"
-#include "masthead/softmax/policy.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-namespace detail {
-
-/// One value of all lanes of a warp, which call together; every lane gets the same bits. `combine` is
-/// cuda::std::plus<> or cuda::maximum<>, for which CUB has ways of its own.
+/// Reduces one value per lane over a warp, whose lanes call it together; every lane gets the same bits.
+/// `combine` is cuda::std::plus<> or cuda::maximum<>, for which CUB has ways of its own.
 // NOTES: of whole warps alone. CUB gives each smaller group a mask of its own, and a mask that lanes do not
 // share makes a collective section of every exchange: 152 instead of 91 instructions for a block of 256
 // threads.
@@ -33,7 +32,8 @@ __device__ inline float warp_max(float value) {
   const int key = flipped(__float_as_int(larger(value, negative_infinity<float>)));
   return __int_as_float(flipped(reduce_warp(key, cuda::maximum<>{})));
 }
-/// The upper halves decide, then the lower halves of those that have the largest upper one.
+/// The largest of a warp's values, -inf for NaN: the upper halves decide, then the lower halves of those that
+/// have the largest upper one.
 __device__ inline double warp_max(double value) {
   const auto flipped = [](long long bits) { return bits ^ (bits >> 63 & 0x7fffffffffffffff); };
   const long long key = flipped(__double_as_longlong(larger(value, negative_infinity<double>)));
@@ -43,28 +43,30 @@ __device__ inline double warp_max(double value) {
   return __longlong_as_double(flipped(static_cast<long long>(largest) << 32 | lower));
 }
 
-}  // namespace detail
-
-/// Merges the (max, sum) of a warp's lanes, in log2 units; a lane that has none gives OnlineSoftmax<T>{}.
-/// Every lane gets the same bits, in an order that is fixed. All lanes of the warp call.
+/// Merges the (max, sum) of a warp's lanes, in log2 units; a lane that has none gives SoftmaxState<T>{}.
+/// Every lane gets the same bits, in an order that is fixed. All lanes of the warp call it.
 // NOTES: the maxima are reduced first, then each sum is rescaled once: merging pairs at every step would take
-// two exponentials a step.
+// two exponentials per step.
 template <class T>
-__device__ OnlineSoftmax<T> merge_lanes(const OnlineSoftmax<T>& part) {
-  OnlineSoftmax<T> merged;
-  merged.max = detail::warp_max(part.max);
+__device__ SoftmaxState<T> merge_lanes(const SoftmaxState<T>& part) {
+  SoftmaxState<T> merged;
+  merged.max = warp_max(part.max);
   // With part.max = -inf the factor is 0 and the sum 0 or NaN, both of which the product keeps; a NaN there
   // makes one of the sum.
-  merged.sum = detail::reduce_warp(part.sum * exp2_of(part.max - merged.reference()), cuda::std::plus<>{});
+  merged.sum = reduce_warp(part.sum * exp2_of(part.max - merged.shift()), cuda::std::plus<>{});
   return merged;
 }
+
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+
+namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// Merges the (max, sum) of `threads` adjacent threads, in log2 units: 32 (each warp a row of its own) or a
 /// whole block of a power of two of them, up to 1024. Every one of these threads gets the result.
 /// Deterministic: the order is fixed.
 ///
-/// A block's call synchronises it once; `TempStorage` may be used again after the block's next barrier. A
-/// warp's call neither synchronises nor touches `TempStorage`.
+/// A block's call synchronizes it once; `TempStorage` may be used again after the block's next barrier. A
+/// warp's call neither synchronizes nor touches `TempStorage`.
 // NOTES: not cub::BlockReduce, which leaves its result in thread 0, so that broadcasting it takes a second
 // barrier, and has one thread merge the warps' results one after the other.
 template <class T, int threads>
@@ -75,14 +77,14 @@ class RowReduce {
 
  public:
   struct TempStorage {
-    T pairs[warps][2];  // (max, sum) of each warp
+    T pairs[warps][2];  // (warp, 2): (max, sum)
   };
 
   __device__ explicit RowReduce(TempStorage& storage) : storage_(storage) {}
 
-  /// All `threads` call with their own part of the row.
-  __device__ OnlineSoftmax<T> operator()(OnlineSoftmax<T> part) {
-    part = merge_lanes(part);
+  /// All `threads` call it, each with the state of its own columns.
+  __device__ SoftmaxState<T> operator()(SoftmaxState<T> part) {
+    part = detail::merge_lanes(part);
     if constexpr (warps > 1) {
       const int lane = static_cast<int>(threadIdx.x) % 32;
       if (lane == 0) {
@@ -91,9 +93,9 @@ class RowReduce {
       }
       __syncthreads();
       // Every warp merges all warps: no second barrier.
-      part = lane < warps ? OnlineSoftmax<T>{storage_.pairs[lane][0], storage_.pairs[lane][1]}
-                          : OnlineSoftmax<T>{};
-      part = merge_lanes(part);
+      part = lane < warps ? SoftmaxState<T>{storage_.pairs[lane][0], storage_.pairs[lane][1]}
+                          : SoftmaxState<T>{};
+      part = detail::merge_lanes(part);
     }
     return part;
   }
@@ -102,16 +104,21 @@ class RowReduce {
   TempStorage& storage_;
 };
 
-/// Merges one (max, sum) a block over the blocks of a cluster, in a fixed order; every thread gets the
-/// result. Nothing in a cluster of one block.
+}  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
+
+/// Merges one (max, sum) per block over the blocks of a cluster, in a fixed order; every thread gets the
+/// result. In a cluster of one block there is nothing to do.
 ///
-/// All threads of all the cluster's blocks construct it, early, and call it once. Each block pushes its pair
-/// into its peers' shared memory and waits for theirs, so no block can leave while a peer still needs it.
+/// All threads of all the cluster's blocks construct it, well before they need the result, and call it once.
+/// Each block pushes its pair into its peers' shared memory and waits for theirs, so no block can leave while
+/// a peer still needs it.
 template <class T>
 class ClusterReduce {
  public:
   struct TempStorage {
-    alignas(2 * sizeof(T)) T pairs[max_cluster][2];  // (max, sum) of each rank
+    alignas(2 * sizeof(T)) T pairs[max_cluster][2];  // (CTA rank, 2): (max, sum)
     std::uint64_t barrier;
   };
 
@@ -122,20 +129,21 @@ class ClusterReduce {
     ptx::cluster_arrive_relaxed();
   }
 
-  __device__ OnlineSoftmax<T> operator()(const OnlineSoftmax<T>& block) {
+  __device__ SoftmaxState<T> operator()(const SoftmaxState<T>& block) {
     if (size_ == 1) return block;
     ptx::cluster_wait();
     if (threadIdx.x == 0)
       ptx::cluster_barrier_expect(&storage_.barrier, size_ * 2 * static_cast<int>(sizeof(T)));
     if (static_cast<int>(threadIdx.x) < size_) {
       const T pair[2] = {block.max, block.sum};
-      ptx::cluster_store(storage_.pairs[ptx::cluster_rank()], pair, &storage_.barrier,
+      ptx::cluster_store(storage_.pairs[ptx::cluster_cta_rank()], pair, &storage_.barrier,
                          static_cast<int>(threadIdx.x));
     }
     ptx::cluster_barrier_wait(&storage_.barrier);
-    const int rank = static_cast<int>(threadIdx.x) % 32;
-    return merge_lanes(rank < size_ ? OnlineSoftmax<T>{storage_.pairs[rank][0], storage_.pairs[rank][1]}
-                                    : OnlineSoftmax<T>{});
+    const int cta_rank = static_cast<int>(threadIdx.x) % 32;
+    return merge_lanes(cta_rank < size_
+                           ? SoftmaxState<T>{storage_.pairs[cta_rank][0], storage_.pairs[cta_rank][1]}
+                           : SoftmaxState<T>{});
   }
 
  private:
@@ -143,4 +151,4 @@ class ClusterReduce {
   int size_;
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

@@ -4,13 +4,14 @@
 #include <cstring>
 #include <type_traits>
 
-#include "masthead/dtype.cuh"
-#include "masthead/numeric/online_softmax.hpp"
+#include "masthead/core/architectures.cuh"
+#include "masthead/core/dtype.cuh"
+#include "masthead/numeric/softmax_state.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-/// Extremes of float or 16-bit elements as they are in memory. A NaN is left out: it reaches its row's
-/// results by the sum (OnlineSoftmax).
+/// The extremes of float or 16-bit elements as they are in memory. A NaN is left out: it reaches its row's
+/// results by the sum (SoftmaxState).
 template <class T>
 class Extremes {
   using Pair =
@@ -74,4 +75,4 @@ class Extremes {
   Pair least_ = all(-negative_infinity<float>), largest_ = all(negative_infinity<float>);
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

@@ -1,21 +1,22 @@
 #pragma once
 /// Softmax of a row whose columns lie in the registers of a warp, a block or a cluster.
 
+#include "masthead/core/architectures.cuh"
+#include "masthead/core/parameters.hpp"
 #include "masthead/numeric/affine.hpp"
-#include "masthead/parameters.hpp"
+#include "masthead/policy/softmax_policy.hpp"
 #include "masthead/ptx/reciprocal.cuh"
 #include "masthead/reduce/row_reduce.cuh"
-#include "masthead/softmax/policy.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-/// A row's result from its merged state. Logits are x * scale in log2 units; the differences from a reference
-/// are formed by one fused multiply-add, so the product is not rounded, and a reference's own rounding
-/// cancels between numerator and denominator.
+/// Turns the logits of a row into its results, given the row's merged state. Logits are x * scale in log2
+/// units; the differences from a shift are formed by one fused multiply-add, so the product is not rounded,
+/// and a shift's own rounding cancels between numerator and denominator.
 template <class Sum, Output output>
-class RowNormaliser {
+class RowNormalizer {
  public:
-  __device__ explicit RowNormaliser(const OnlineSoftmax<Sum>& row)
+  __device__ explicit RowNormalizer(const SoftmaxState<Sum>& row)
       : max_(row.max), finish_(output == Output::softmax ? ptx::reciprocal(row.sum) : -log(row.sum)) {}
 
   /// What exponentials relative to `max` must be multiplied by: 0 for max = -inf, NaN in a row that has no
@@ -38,6 +39,10 @@ class RowNormaliser {
   Sum max_, finish_;
 };
 
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+
+namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
+
 /// Turns values in registers into softmax or log-softmax of their row.
 ///
 ///     using Softmax = RowSoftmax<float, SoftmaxPolicy<256, 32>>;
@@ -48,10 +53,10 @@ class RowNormaliser {
 ///
 /// A thread sums exponentials relative to its own maximum, and the sum is rescaled when the row's is known:
 /// one exchange of (max, sum) pairs instead of two (Milakov and Gimelshein, arXiv:1805.02867). Exponentials
-/// are then taken once more, of float; those of doubles cost too much and are kept. Probabilities below
-/// 2^-126 may come out as 0. All threads of the row construct and call once (in a cluster, of all its
-/// blocks); a row of a block synchronises it, and `TempStorage` may be used again after the block's next
-/// barrier.
+/// of floats are then taken once more; those of doubles cost too much and stay in registers. Probabilities
+/// below 2^-126 may come out as 0. All threads of the row construct it and call it once (in a cluster, those
+/// of all its blocks); a row of a block synchronizes it, and `TempStorage` may be used again after the
+/// block's next barrier.
 template <class Sum, class Policy>
 class RowSoftmax {
   static constexpr SoftmaxSpec spec = Policy::spec;
@@ -60,7 +65,7 @@ class RowSoftmax {
  public:
   struct TempStorage {
     typename Reduce::TempStorage rows[spec.rows];
-    typename ClusterReduce<Sum>::TempStorage cluster;
+    typename detail::ClusterReduce<Sum>::TempStorage cluster;
   };
 
   __device__ explicit RowSoftmax(TempStorage& storage)
@@ -68,74 +73,74 @@ class RowSoftmax {
 
   /// Adds `values`, any number of them, to `part`. `scale` takes a value to log2 units (log2(e) for natural
   /// logits, times their scale); values for which inside(i) is false are no columns. Sums are formed in
-  /// groups of `group` adjacent values; inside(i) is asked once for a group if they are `whole`. With
-  /// `exponentials`, values become theirs relative to part.reference().
-  template <bool exponentials, int group = 1, bool whole = true, int count, class Inside>
-  __device__ static void accumulate(OnlineSoftmax<Sum>& part, Sum (&values)[count], Sum scale,
+  /// vectors of `vector` adjacent values; inside(i) is asked once per vector if vectors are `whole`. With
+  /// `exponentials`, values become their exponentials relative to part.shift().
+  template <bool exponentials, int vector = 1, bool whole = true, int count, class Inside>
+  __device__ static void accumulate(SoftmaxState<Sum>& part, Sum (&values)[count], Sum scale,
                                     const Inside& inside) {
-    static_assert(count % group == 0);
-    OnlineSoftmax<Sum> grown{part.max, 0};
+    static_assert(count % vector == 0);
+    SoftmaxState<Sum> grown{part.max, 0};
     const auto kept = [&](int i, Sum value, Sum otherwise) { return whole || inside(i) ? value : otherwise; };
-    // Groups are reduced whole and then taken or left by a select: a branch a group would cost more than it
-    // saves.
+    // Vectors are reduced whole and then taken or left by a select: a branch per vector would cost more than
+    // it saves.
 #pragma unroll
-    for (int first = 0; first < count; first += group) {
-      Sum max = kept(first, values[first] * scale, negative_infinity<Sum>);
+    for (int first = 0; first < count; first += vector) {
+      Sum max = kept(first, values[first] * scale, detail::negative_infinity<Sum>);
 #pragma unroll
-      for (int i = 1; i < group; ++i)
-        max = larger(max, kept(first + i, values[first + i] * scale, negative_infinity<Sum>));
-      grown.max = larger(grown.max, !whole || inside(first) ? max : negative_infinity<Sum>);
+      for (int i = 1; i < vector; ++i)
+        max = detail::larger(max, kept(first + i, values[first + i] * scale, detail::negative_infinity<Sum>));
+      grown.max = detail::larger(grown.max, !whole || inside(first) ? max : detail::negative_infinity<Sum>);
     }
-    const Sum reference = grown.reference();
+    const Sum shift = grown.shift();
 #pragma unroll
-    for (int first = 0; first < count; first += group) {
+    for (int first = 0; first < count; first += vector) {
       Sum sum = 0;
 #pragma unroll
-      for (int i = 0; i < group; ++i) {
-        const Sum exponential = exp2_of(fma(values[first + i], scale, -reference));
+      for (int i = 0; i < vector; ++i) {
+        const Sum exponential = detail::exp2_of(fma(values[first + i], scale, -shift));
         sum += kept(first + i, exponential, 0);
         if constexpr (exponentials) values[first + i] = exponential;
       }
       grown.sum += !whole || inside(first) ? sum : Sum(0);
     }
-    grown.sum += part.sum * exp2_of(part.max - reference);
+    grown.sum += part.sum * detail::exp2_of(part.max - shift);
     part = grown;
   }
 
-  /// Adds the exponentials of `values`, none of them above part.max, if they are `inside`: as `accumulate`
-  /// does with a group.
+  /// Adds the exponentials of `values`, none of them above part.max, to `part` if they are `inside`, as
+  /// `accumulate` does with a vector.
   template <int count>
-  __device__ static void add(OnlineSoftmax<Sum>& part, const Sum (&values)[count], Sum scale, bool inside) {
-    const Sum reference = part.reference();
+  __device__ static void add(SoftmaxState<Sum>& part, const Sum (&values)[count], Sum scale, bool inside) {
+    const Sum shift = part.shift();
     Sum sum = 0;
 #pragma unroll
-    for (int i = 0; i < count; ++i) sum += exp2_of(fma(values[i], scale, -reference));
+    for (int i = 0; i < count; ++i) sum += detail::exp2_of(fma(values[i], scale, -shift));
     part.sum += inside ? sum : Sum(0);
   }
 
-  /// Merges the parts of all the row's threads, over the cluster too.
-  __device__ OnlineSoftmax<Sum> merge(const OnlineSoftmax<Sum>& part) { return cluster_(reduce_(part)); }
+  /// Merges the states of all the row's threads, over the cluster too.
+  __device__ SoftmaxState<Sum> merge(const SoftmaxState<Sum>& part) { return cluster_(reduce_(part)); }
 
-  /// `accumulate`, `merge`, and the row's results in place.
-  template <Output output, int group = 1, bool whole = true, class Inside>
+  /// Turns `values` into the row's results in place: `accumulate`, `merge`, then a RowNormalizer.
+  template <Output output, int vector = 1, bool whole = true, class Inside>
   __device__ void apply(Sum (&values)[spec.items], Sum scale, const Inside& inside) {
     constexpr bool keep = output == Output::softmax && sizeof(Sum) == 8;
-    OnlineSoftmax<Sum> part;
-    accumulate<keep, group, whole>(part, values, scale, inside);
-    const RowNormaliser<Sum, output> normalise(merge(part));
+    SoftmaxState<Sum> part;
+    accumulate<keep, vector, whole>(part, values, scale, inside);
+    const detail::RowNormalizer<Sum, output> normalize(merge(part));
     if constexpr (keep) {
-      const Sum factor = normalise.factor(part.max);
+      const Sum factor = normalize.factor(part.max);
 #pragma unroll
       for (int i = 0; i < spec.items; ++i) values[i] *= factor;
     } else {
 #pragma unroll
-      for (int i = 0; i < spec.items; ++i) values[i] = normalise(values[i], scale);
+      for (int i = 0; i < spec.items; ++i) values[i] = normalize(values[i], scale);
     }
   }
 
  private:
   Reduce reduce_;
-  ClusterReduce<Sum> cluster_;
+  detail::ClusterReduce<Sum> cluster_;
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES

@@ -6,39 +6,41 @@
 
 #include <cstdint>
 
-#include "masthead/tile/raster.hpp"
+#include "masthead/core/integer.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail {
 
-/// A tile in units of (row groups, column blocks).
+/// The place of a cluster's tile: its m-block and its column of tiles.
 struct ClusterTile {
   int m;
   int n;
 };
 
-/// The output as tiles of a cluster's `cluster_m` stacked blocks: (row groups, column blocks).
+/// The output as tiles of a cluster's `cluster_m` stacked blocks: (m_blocks, tiles_n).
 struct ClusterGrid {
-  int groups_m;  ///< ceil(batch / (tile_m * cluster_m))
+  int m_blocks;  ///< ceil(batch / (tile_m * cluster_m))
   int tiles_n;
 
-  /// The caller has checked that there are fewer than 2^31 tiles.
+  /// The grid of an output of (batch, out_features). The caller has checked that there are fewer than 2^31
+  /// tiles.
   MASTHEAD_HOST_DEVICE static constexpr ClusterGrid of(std::int64_t batch, std::int64_t out_features,
                                                        int tile_m, int tile_n, int cluster_m) {
     return {static_cast<int>(ceil_div(batch, std::int64_t{tile_m} * cluster_m)),
             static_cast<int>(ceil_div(out_features, tile_n))};
   }
-  MASTHEAD_HOST_DEVICE constexpr int size() const { return groups_m * tiles_n; }
+  MASTHEAD_HOST_DEVICE constexpr int size() const { return m_blocks * tiles_n; }
 };
 
-/// Any number of tiles over any number of clusters: cluster c takes every `clusters`-th tile of a raster that
-/// walks bands of `raster_groups` row groups, in each of them down a column before it moves to the next (as
-/// `Raster` does, for the same reasons). In the last band the last `split_columns` columns are walked in two
-/// halves, first those of the upper row groups, then those of the lower: rows of the upper half are then
-/// complete while the lower half still has work, at the price of reading that part of W twice.
+/// The schedule of any number of tiles over any number of clusters: cluster c takes every `clusters`-th tile
+/// of a raster that walks bands of `raster_m_blocks` m-blocks, in each of them down a column before it moves
+/// to the next (as `Raster` does, for the same reasons). In the last band the last `split_columns` columns
+/// are walked in two halves, first those of the upper m-blocks, then those of the lower: rows of the upper
+/// half are then complete while the lower half still has work, at the price of reading those columns' rows of
+/// W twice.
 struct PersistentSchedule {
   ClusterGrid grid;
   int clusters;
-  int raster_groups = 8;
+  int raster_m_blocks = 8;
   int split_columns = 0;
 
   /// Whether `cluster` has a `turn`-th tile.
@@ -49,10 +51,10 @@ struct PersistentSchedule {
   MASTHEAD_HOST_DEVICE constexpr bool get(int cluster, int turn, ClusterTile& tile) const {
     const int index = cluster + turn * clusters;
     if (index >= grid.size()) return false;
-    const int band_size = raster_groups * grid.tiles_n;
-    int first_m = index / band_size * raster_groups, within = index % band_size, first_n = 0;
-    int rows = grid.groups_m - first_m < raster_groups ? grid.groups_m - first_m : raster_groups;
-    if (first_m + rows == grid.groups_m && within >= rows * (grid.tiles_n - split_columns)) {
+    const int band_size = raster_m_blocks * grid.tiles_n;
+    int first_m = index / band_size * raster_m_blocks, within = index % band_size, first_n = 0;
+    int rows = grid.m_blocks - first_m < raster_m_blocks ? grid.m_blocks - first_m : raster_m_blocks;
+    if (first_m + rows == grid.m_blocks && within >= rows * (grid.tiles_n - split_columns)) {
       first_n = grid.tiles_n - split_columns;
       within -= rows * first_n;
       const int upper = (rows + 1) / 2;
@@ -70,7 +72,7 @@ struct PersistentSchedule {
 
   /// Splits as many columns as give the lower half the work of the clusters' last `turns` turns.
   MASTHEAD_HOST_DEVICE constexpr void split_last_band(int turns) {
-    const int lower = ((grid.groups_m - 1) % raster_groups + 1) / 2;
+    const int lower = ((grid.m_blocks - 1) % raster_m_blocks + 1) / 2;
     if (lower == 0) return;
     const std::int64_t wanted = (grid.size() - 1) % clusters + 1 + std::int64_t{turns - 1} * clusters,
                        columns = ceil_div(wanted, lower);
@@ -78,31 +80,32 @@ struct PersistentSchedule {
   }
 };
 
-/// Tiles a block can hold: one parked beside the ring, and the last one, for which the ring is free.
+/// Tiles that a block can have on chip: one stashed beside the ring, and the last one, for which the ring is
+/// free.
 inline constexpr int resident_tiles = 2;
 
-/// All tiles on chip at once: a cluster's tiles all lie in one row group, so that it merges its own
-/// statistics, only the clusters of that row group need to meet, and tiles that run at the same time read
-/// the same W.
+/// The schedule of all tiles on chip at once: a cluster's tiles all lie in one m-block, so that it merges its
+/// own statistics, only the clusters of that m-block need each other's, and tiles that run at the same time
+/// read the same W.
 struct ResidentSchedule {
   ClusterGrid grid;
-  int columns;  ///< clusters that share a row group
+  int columns;  ///< clusters that share an m-block
 
   /// The schedule over at most `clusters` clusters with at most `tiles_per_cluster` tiles each, on as few
   /// clusters as that takes; columns = 0 when there is none.
   static constexpr ResidentSchedule of(ClusterGrid grid, int clusters, int tiles_per_cluster) {
-    const int available = clusters / grid.groups_m;
+    const int available = clusters / grid.m_blocks;
     if (available == 0) return {grid, 0};
     const auto turns = static_cast<int>(ceil_div(grid.tiles_n, available));
     if (turns > tiles_per_cluster) return {grid, 0};
     return {grid, static_cast<int>(ceil_div(grid.tiles_n, turns))};
   }
-  MASTHEAD_HOST_DEVICE constexpr int clusters() const { return grid.groups_m * columns; }
+  MASTHEAD_HOST_DEVICE constexpr int clusters() const { return grid.m_blocks * columns; }
 
   MASTHEAD_HOST_DEVICE constexpr bool get(int cluster, int turn, ClusterTile& tile) const {
-    tile = {cluster % grid.groups_m, cluster / grid.groups_m + turn * columns};
+    tile = {cluster % grid.m_blocks, cluster / grid.m_blocks + turn * columns};
     return tile.n < grid.tiles_n;
   }
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail {
 
 /// The stage to use next and the parity of the round it is in. Producers and consumers each keep their own
 /// and start at the same value.
@@ -22,4 +22,4 @@ struct PipelineState {
   }
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail

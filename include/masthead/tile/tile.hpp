@@ -1,12 +1,22 @@
 #pragma once
-/// The unit of work of a thread block.
+/// Tiles: what a thread block computes.
 
-#include "masthead/config.hpp"
+#include "masthead/core/config.hpp"
+
+namespace masthead::inline v0::detail {
+
+/// A position inside a tile.
+struct Coordinate {
+  int row;
+  int column;
+};
+
+}  // namespace masthead::inline v0::detail
 
 namespace masthead::inline v0 {
 
-/// The outputs (m rows of x by n features) a thread block computes, and the slice of in_features (k) of a
-/// stage.
+/// The tile of a thread block: the outputs it computes (m rows of x by n features), and the slice of
+/// in_features (k) of a stage.
 struct Tile {
   int m, n, k;
   friend constexpr bool operator==(const Tile&, const Tile&) = default;

@@ -1,11 +1,11 @@
 #pragma once
-/// Which outputs of a warpgroup's m64 x n tile a thread holds, and where they go in a staged panel.
+/// Which outputs of a warpgroup's m64 x n tile a thread holds, and where they go in a staging tile.
 
-#include "masthead/config.hpp"
-#include "masthead/tile/simt_layout.hpp"
+#include "masthead/core/config.hpp"
 #include "masthead/tile/swizzle.hpp"
+#include "masthead/tile/tile.hpp"
 
-namespace masthead::inline v0 {
+namespace masthead::inline v0::detail {
 
 /// Accumulators of wgmma m64nNk* (PTX ISA, "Register fragments for wgmma.mma_async", matrix D): a warp has 16
 /// rows, a thread two of them, 8 apart; of every 8 columns it has 2 adjacent ones.
@@ -13,18 +13,18 @@ struct WgmmaFragment {
   static constexpr int warp_rows = 16;
 
   /// The accumulator of block `j` of 8 columns, row half `half`, column `pair` (0 or 1).
-  MASTHEAD_HOST_DEVICE static constexpr int index(int j, int half, int pair) {
+  MASTHEAD_HOST_DEVICE static constexpr int slot(int j, int half, int pair) {
     return 4 * j + 2 * half + pair;
   }
-  /// Where that accumulator lies in the warp's 16 x n part.
+  /// Where that accumulator lies in the warp's 16 x n outputs.
   MASTHEAD_HOST_DEVICE static constexpr Coordinate at(int lane, int j, int half, int pair) {
     return {lane / 4 + 8 * half, 8 * j + 2 * (lane % 4) + pair};
   }
 };
 
-/// A warp's 16 x n part of an output tile in shared memory as 16-bit values: boxes of 16 rows x 64 columns in
-/// the 128-byte swizzle, as TMA stores them.
-struct WarpPanel {
+/// A staging tile of 16-bit values: a warp's 16 x n outputs in shared memory, in boxes of 16 rows x 64
+/// columns in the 128-byte swizzle, as TMA stores them.
+struct StagingTile {
   static constexpr int box_columns = swizzle_row_bytes / 2;
   static constexpr int box_bytes = WgmmaFragment::warp_rows * swizzle_row_bytes;
 
@@ -42,8 +42,9 @@ struct WarpPanel {
   }
 };
 
-/// The same as floats: boxes of 16 rows x 32 columns in the 128-byte swizzle.
-struct WarpPanelF32 {
+/// A staging tile of floats: a warp's 16 x n outputs in shared memory, in boxes of 16 rows x 32 columns in
+/// the 128-byte swizzle, as TMA stores them.
+struct StagingTileF32 {
   static constexpr int box_columns = swizzle_row_bytes / 4;
   static constexpr int box_bytes = WgmmaFragment::warp_rows * swizzle_row_bytes;
   static constexpr int box_blocks = box_columns / 8;
@@ -54,7 +55,8 @@ struct WarpPanelF32 {
     return column / box_columns * box_bytes + swizzle_128b(row, column % box_columns * 4);
   }
 
-  /// Of the two adjacent columns of block j in row half `half` that a lane has.
+  /// The byte offset of the two adjacent columns of block j, of 8 columns, that a lane has in row half
+  /// `half`.
   // Few addresses serve all blocks, the rest is immediate.
   MASTHEAD_HOST_DEVICE static constexpr int pair_offset(int lane, int j, int half) {
     return (offset(lane / 4, 2 * (lane % 4)) ^ (j % box_blocks * 32)) + j / box_blocks * box_bytes +
@@ -62,4 +64,4 @@ struct WarpPanelF32 {
   }
 };
 
-}  // namespace masthead::inline v0
+}  // namespace masthead::inline v0::detail

@@ -1,0 +1,45 @@
+#pragma once
+/// The one exception type of the library.
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "masthead/core/config.hpp"
+
+namespace masthead::inline v0 {
+
+/// Thrown for every bad argument and every failed CUDA call, before anything is launched or overwritten.
+///
+/// `what()` reads "masthead: <argument> = <value>: <rule>"; the three parts can also be had one by one, so
+/// that callers and tests need not parse text.
+class Error : public std::runtime_error {
+ public:
+  Error(std::string argument, std::string value, std::string rule)
+      : std::runtime_error("masthead: " + argument + " = " + value + ": " + rule),
+        argument_(std::move(argument)),
+        value_(std::move(value)),
+        rule_(std::move(rule)) {}
+
+  Error(std::string argument, std::int64_t value, std::string rule)
+      : Error(std::move(argument), std::to_string(value), std::move(rule)) {}
+
+  /// The error of a CUDA call that failed with `cuda_error`.
+  Error(std::string call, std::string name, std::string text, int cuda_error)
+      : Error(std::move(call), std::move(name), std::move(text)) {
+    cuda_error_ = cuda_error;
+  }
+
+  const std::string& argument() const noexcept { return argument_; }
+  const std::string& value() const noexcept { return value_; }
+  const std::string& rule() const noexcept { return rule_; }
+  /// The cudaError_t of the call that failed, as a number; 0 (cudaSuccess) when a rule of ours is broken.
+  int cuda_error() const noexcept { return cuda_error_; }
+
+ private:
+  std::string argument_, value_, rule_;
+  int cuda_error_ = 0;
+};
+
+}  // namespace masthead::inline v0

@@ -1,0 +1,89 @@
+#pragma once
+/// The second half of the head alone: y = softmax(scale * x, dim=1).
+
+#include <cstdint>
+#include <type_traits>
+
+#include "masthead/core/architectures.cuh"
+#include "masthead/launch/device.cuh"
+#include "masthead/launch/softmax.cuh"
+
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
+
+/// Checks the arguments of a call; returns what its kernels read. Throws Error.
+template <class In, class Out>
+SoftmaxParams<In, Out> scale_softmax_params(const Matrix<const In>& x, const ConstVector& scale,
+                                            const Matrix<Out>& y, const Device& device) {
+  refuse_if(check_scale_softmax(x, scale, y));
+  refuse_if(check_device_pointer("x", x.data, device));
+  refuse_if(check_device_pointer("scale", scale.data, device));
+  refuse_if(check_device_pointer("y", y.data, device));
+  return {.x = x,
+          .y = y,
+          .multiplier = scale,
+          .addend = {},
+          .unit = static_cast<Accumulator<In>>(log2e),
+          .segment = 0};
+}
+
+/// A policy of the softmax kernels.
+template <class P>
+concept IsSoftmaxPolicy = std::is_same_v<std::remove_cv_t<decltype(P::spec)>, SoftmaxSpec>;
+
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+
+namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
+
+/// Writes y = softmax(scale * x, dim=1) or, as `output` says, its natural logarithm.
+///
+/// x is (rows, columns) of double, float, __half or __nv_bfloat16, and is computed in float (double in
+/// double). y has the shape of x and any of these dtypes that is not wider than the computation; it may be x
+/// itself. scale is (1) or (columns) of any dtype and is read on the device; absent, it means 1. Rows have
+/// any length: on sm_90 they are read once up to 131072 columns (65536 of double), elsewhere up to an eighth
+/// of that, and twice beyond. scale * x may be up to 2^29 in magnitude (float; beyond, its distance to the
+/// next float makes powers of two overflow). Probabilities below 2^-126 may come out as 0.
+///
+/// The call is queued on `stream`; it does not synchronize or allocate, and can be captured in a graph. It is
+/// deterministic, and a row's bits do not depend on the other rows. NaN, +inf and rows of -inf give what
+/// torch.softmax gives. Throws Error, with y untouched, for bad arguments and for a launch that is refused.
+template <class X, class Out>
+void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
+                   cudaStream_t stream) {
+  using In = std::remove_const_t<X>;
+  const detail::Device device = detail::Device::current(stream);
+  detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device), output,
+                                  device.limits.architecture, stream);
+}
+
+/// Writes y = softmax(scale * x, dim=1): scale_softmax with Output::softmax, of the same arguments otherwise.
+template <class X, class Out>
+void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream) {
+  scale_softmax(x, scale, y, Output::softmax, stream);
+}
+
+/// Writes softmax or log-softmax of scale * x with an `output` that is fixed when the code is compiled, which
+/// leaves half the kernels to compile. Arguments, stream and errors are those of scale_softmax with an
+/// `output` parameter.
+template <Output output, class X, class Out>
+void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream) {
+  using In = std::remove_const_t<X>;
+  const detail::Device device = detail::Device::current(stream);
+  detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device),
+                                  detail::OutputConstant<output>(), device.limits.architecture, stream);
+}
+
+/// Writes softmax or log-softmax of scale * x with an explicit SoftmaxPolicy in place of the one that the
+/// length of the row selects. Arguments, stream and errors are those of scale_softmax without a policy.
+template <detail::IsSoftmaxPolicy Policy, class X, class Out>
+void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
+                   cudaStream_t stream) {
+  using In = std::remove_const_t<X>;
+  const detail::Device device = detail::Device::current(stream);
+  const auto p = detail::scale_softmax_params<In, Out>(x, scale, y, device);
+  detail::with_column_access(p, [&]<detail::ColumnAccess access>() {
+    detail::launch_softmax<Policy, detail::SoftmaxKernels::both, access>(p, output,
+                                                                         device.limits.architecture, stream);
+  });
+}
+
+}  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES

@@ -1,8 +1,0 @@
-// The positive control of the policy_product_*.cpp sources beside it: the same few lines with a policy that
-// holds.
-#include "masthead/policy.hpp"
-
-using namespace masthead;
-
-constexpr PolicySpec spec =
-    Policy<Dtype::f32, Tile{.m = 128, .n = 128, .k = 64}, 384, 3, Engine::wgmma, 2, Product::f16x3>::spec;

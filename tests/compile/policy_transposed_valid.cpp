@@ -1,8 +1,0 @@
-// The positive control of the policy_transposed_*.cpp sources beside it: the same few lines with a policy that
-// holds.
-#include "masthead/policy.hpp"
-
-using namespace masthead;
-
-constexpr PolicySpec spec =
-    Policy<Dtype::bf16, Tile{.m = 32, .n = 64, .k = 64}, 160, 16, Engine::wgmma_transposed>::spec;
