@@ -373,7 +373,8 @@ std::istream& operator>>(std::istream& in, Group& g) {
 /// The name that the file has for a path: engines had paths of their own.
 std::string path_of_5f39e4a(const ForwardPlan& plan) {
   if (plan.policy.engine == Engine::simt) return "simt";
-  return (plan.policy.engine == Engine::wgmma_swap_ab ? "swap_ab_" : "") + std::string(name(plan.path));
+  std::string path = plan.policy.engine == Engine::wgmma_swap_ab ? "swap_ab_" : "";
+  return path += name(plan.path);
 }
 
 /// A shape and what is chosen for it, as in the file. The last number is that of columns: of a resident
@@ -642,11 +643,11 @@ TEST_SUITE("host plan") {
          {m128n256, shipped_wgmma(MathMode::plain, Dtype::bf16).m64, shipped_swap_ab(Dtype::bf16).m16n64k2}) {
       const ForwardShape good = wide(most, spec.tile.n), bad = wide(most + 1, spec.tile.n);
       CHECK_NOTHROW((void)plan_forward(spec, good, h200));
-      refused(spec, bad, h200, "y.shape", "(1, " + std::to_string(bad.out_features) + ")",
+      refused(spec, bad, h200, "y.shape", shape_text(1, bad.out_features),
               "must be fewer than 2^30 tiles of " + to_string(spec));
     }
     const ForwardShape tall{(most + 1) * 256, 8192, 256, Mode::eval, Output::softmax, Dtype::f32, true};
-    refused(m128n256, tall, h200, "y.shape", "(" + std::to_string(tall.batch) + ", 256)",
+    refused(m128n256, tall, h200, "y.shape", shape_text(tall.batch, 256),
             "must be fewer than 2^30 tiles of " + to_string(m128n256));
     CHECK_NOTHROW((void)plan_forward(m128n256, with([](ForwardShape& s) { s.batch -= 256; }, tall), h200));
     // The SIMT engine counts blocks in 64 bits.
