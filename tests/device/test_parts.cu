@@ -19,7 +19,8 @@ using test::DeviceMatrix;
 using test::DeviceVector;
 using test::Stream;
 
-namespace {
+// Named: of two unnamed namespaces that a using-directive merges, nvcc 13.0 cannot name the kernels' one.
+namespace parts {
 
 template <class Policy_, int vector_bytes_>
 struct GemmOf {
@@ -170,7 +171,8 @@ void check_row_softmax(int columns) {
   for (const test::Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
 }
 
-}  // namespace
+}  // namespace parts
+using namespace parts;
 
 TEST_SUITE("device parts") {
   TEST_CASE_TEMPLATE("BlockGemmSimt: small integers have exact sums", G,
