@@ -2,6 +2,7 @@
 /// Normalizing blocks of rows: y from quantized logits and softmax partials, in place.
 
 #include "masthead/core/architectures.cuh"
+#include "masthead/core/matrix.hpp"
 #include "masthead/epilogue/fragment_softmax.cuh"
 #include "masthead/policy/policy.hpp"
 #include "masthead/tile/normalize_rows.hpp"

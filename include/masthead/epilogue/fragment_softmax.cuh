@@ -10,6 +10,7 @@
 #include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/narrow.cuh"
 #include "masthead/numeric/affine.hpp"
+#include "masthead/numeric/quantized_logit.hpp"
 #include "masthead/policy/wgmma.hpp"
 #include "masthead/ptx/stmatrix.cuh"
 #include "masthead/reduce/row_total.cuh"

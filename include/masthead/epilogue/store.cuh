@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "masthead/core/architectures.cuh"
+#include "masthead/core/matrix.hpp"
 #include "masthead/epilogue/fragment_softmax.cuh"
 
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {

@@ -3,6 +3,7 @@
 /// logits, with the bits that the tiles and quantized logits of m128n256 give.
 
 #include "masthead/core/architectures.cuh"
+#include "masthead/core/matrix.hpp"
 #include "masthead/epilogue/lane_softmax.cuh"
 #include "masthead/epilogue/narrow.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
