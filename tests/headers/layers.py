@@ -8,7 +8,8 @@ A header may include headers of its own folder and of folders further down in OR
 folder ("masthead/tile/tile.hpp"), is at most 400 lines long (half of them at most 120), and stands in a folder of
 ORDER or is one of API_HEADERS; nothing includes the umbrella, masthead.cuh. Neither folders nor headers include each
 other in a circle. Assembly stands in ptx/ alone. A .hpp compiles without CUDA: what needs it stands between
-`#if defined(__CUDACC__)` and `#endif`. The folder cpu stands apart: nothing includes it.
+`#if defined(__CUDACC__)` and `#endif`. The folder cpu stands apart: nothing includes it. A doc comment (///, ///<) is
+read alone, in a tooltip or a list: none begins "The same", "As above", "Like " or "Ditto".
 """
 
 import re
@@ -27,6 +28,8 @@ ALLOWED = {folder: set(ORDER[place:]) for place, folder in enumerate(ORDER)} | {
 MOST_LINES, MOST_MEDIAN_LINES = 400, 120
 
 COMMENT_OR_STRING = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+DOC_COMMENT = re.compile(r"///(?!/)(<?)\s*(.*)")
+LEANING = re.compile(r"(?:the same|as above|like|ditto)\b", re.IGNORECASE)
 ASSEMBLY = re.compile(r"\b(?:asm|__asm|__asm__)\b")
 DIRECTIVE = re.compile(r"^\s*#\s*(include|ifdef|ifndef|if|elif|else|endif)\b(.*)")
 INCLUDED = re.compile(r'\s*([<"])([^>"]+)[>"]')
@@ -45,6 +48,7 @@ class Header:
         self.line_count = len(text.splitlines())
         self.includes = list(includes_of(without(text, comments=True)))
         self.targets = {file.removeprefix("masthead/") for _, _, file, _ in self.includes if file.startswith("masthead/")}
+        self.leaning = list(leaning_comments(text))
         code = without(text, comments=True, strings=True)
         self.assembly = [code.count("\n", 0, match.start()) + 1 for match in ASSEMBLY.finditer(code)]
 
@@ -55,6 +59,19 @@ def without(text, comments=False, strings=False):
         is_string = match[0].startswith('"')
         return " " + "\n" * match[0].count("\n") if (strings if is_string else comments) else match[0]
     return COMMENT_OR_STRING.sub(blank, text)
+
+
+def leaning_comments(text):
+    """(line, first line) of each doc comment whose beginning leans on something outside of it."""
+    previous = None  # the line and the kind, "<" or "", of the doc comment before
+    for comment in COMMENT_OR_STRING.finditer(text):
+        if not (match := DOC_COMMENT.fullmatch(comment[0])):
+            continue
+        number = text.count("\n", 0, comment.start()) + 1
+        is_whole_line = not text[text.rfind("\n", 0, comment.start()) + 1:comment.start()].strip()
+        if not (is_whole_line and previous == (number - 1, match[1])) and LEANING.match(match[2]):
+            yield number, comment[0]
+        previous = (number, match[1])
 
 
 def includes_of(text):
@@ -165,6 +182,7 @@ def check(folder):
         faults += include_faults(header, present)
         if header.folder != "ptx":
             faults += [f"{header.name}:{line}: assembly outside of ptx/" for line in header.assembly]
+        faults += [f"{header.name}:{line}: a doc comment leans on another: {text}" for line, text in header.leaning]
     faults += circle_faults(headers, present)
     faults += length_faults(headers)
     return faults, len(headers)
@@ -185,6 +203,9 @@ GOOD = {
                          + "#else\n#include <cmath>\n#endif\n",
     "tile/raster.hpp": "#if !defined(__CUDACC__)\n#else\n#include <cub/cub.cuh>\n#endif\n" + "\n" * 395,
     "core/dtype.hpp": '#include <cstdint>\nconst char* text = "asm";\n',
+    "core/comments.hpp": "// Like a plain comment.\n/// One that wraps:\n/// like this.\nint a;  ///< a trailing one,\n"
+                         "        ///< the same one\n/// Likely to be read alone.\n//// The same row of slashes\n"
+                         'const char* b = "/// Ditto";\n',
     "cpu/gemm.hpp": include("cpu/buffer.hpp") + include("numeric/split.hpp") + include("core/dtype.hpp"),
     "cpu/buffer.hpp": "#pragma once\n",
 }
@@ -217,7 +238,7 @@ CASES = [
      ['tile/a.hpp:1: includes "raster.hpp", which is not named from the include folder']),
     ("(d) a long header", {"tile/a.hpp": "\n" * 401}, ["tile/a.hpp: has 401 lines"]),
     ("(e) long headers", {f"tile/{name}.hpp": "\n" * 121 for name in "abcdefghijkl"},
-     ["tile/b.hpp: the median length is 121 lines"]),
+     ["tile/a.hpp: the median length is 121 lines"]),
     ("(f) assembly", {"gemm/a.cuh": 'inline void f() {\n  asm volatile("");\n}\n'}, ["gemm/a.cuh:2: assembly"]),
     ("(f) assembly, as gcc spells it", {"gemm/a.cuh": '__asm__("");\n'}, ["gemm/a.cuh:1: assembly"]),
     ("(g) a folder in a folder", {"gemm/sm90/a.cuh": "\n"},
@@ -233,6 +254,13 @@ CASES = [
                     ["#if defined(__CUDACC__)", "#else"], ["#if defined(__CUDACC__)", "#endif", "#if X"])),
     ("(i) the umbrella", {"head.cuh": "\n", "scale_softmax.cuh": include("masthead.cuh")},
      ["scale_softmax.cuh:1: includes masthead/masthead.cuh, the umbrella"]),
+    *((f"(j) {comment}", {"core/doc.hpp": f"int a;\n{comment}\nint b;\n"},
+       [f"core/doc.hpp:2: a doc comment leans on another: {comment.strip()}"])
+      for comment in ("/// The same for b.", "/// As above.", "///  Like a, but of b.", "  /// Ditto.", "///< the same of b")),
+    ("(j) a trailing doc comment", {"core/doc.hpp": "int a;  ///< a thing\nint b;  ///< ditto\n"},
+     ["core/doc.hpp:2: a doc comment leans on another: ///< ditto"]),
+    ("(j) a doc comment behind a trailing one", {"core/doc.hpp": "int a;  ///< a thing\n/// The same.\nint b;\n"},
+     ["core/doc.hpp:2: a doc comment leans on another: /// The same."]),
 ]
 
 

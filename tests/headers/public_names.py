@@ -6,7 +6,8 @@
 
 A row or an item of the list starts with the name in backticks; a row's second cell names the headers that declare it,
 in backticks and relative to FOLDER. Inline namespaces count as the one around them, so masthead::v0 is masthead, and
-any other nested namespace holds no public names. Operators are found by their operands' types and need no row, nor do
+any other nested namespace holds no public names. A row that starts with `cpu::Name` names something that is declared in
+masthead::cpu, whose other names need no rows. Operators are found by their operands' types and need no row, nor do
 macros, specializations and members that are defined outside of their class.
 """
 
@@ -28,7 +29,8 @@ AFTER_PARAMETERS = {"const", "noexcept", "requires", "volatile", "throw"}
 KEYWORDS = AFTER_PARAMETERS | {
     "alignas", "auto", "bool", "char", "class", "constexpr", "decltype", "double", "enum", "extern", "float", "if", "inline",
     "int", "long", "operator", "return", "short", "signed", "static", "struct", "template", "union", "unsigned", "void"}
-ROW = re.compile(r"^\s*(\||[-*+])\s*`([A-Za-z_]\w*)`(.*)$")
+ROW = re.compile(r"^\s*(\||[-*+])\s*`((?:cpu::)?[A-Za-z_]\w*)`(.*)$")
+PUBLIC, CPU = ("masthead",), ("masthead", "cpu")
 
 
 class Unreadable(Exception):
@@ -56,9 +58,10 @@ def is_name(token):
 
 
 class Scanner:
-    """Reads the declarations of one source, outside of everything but namespaces."""
+    """Reads the declarations of one source in a namespace, outside of everything but namespaces."""
 
-    def __init__(self, text):
+    def __init__(self, text, namespace=PUBLIC):
+        self.namespace = namespace
         self.tokens = tokens_of(text)
         self.at = 0
         self.names = {}  # name -> line
@@ -151,7 +154,7 @@ class Scanner:
         self.names.setdefault(name, line)
 
     def scan(self):
-        """Collects the names, with their lines, that the source declares in namespace masthead."""
+        """Collects the names, with their lines, that the source declares in the namespace."""
         self.scan_namespace(())
         if self.at < len(self.tokens):
             raise Unreadable("a } that closes nothing")
@@ -165,7 +168,7 @@ class Scanner:
                 self.at += 3
                 self.scan_namespace(path)
                 self.take()
-            elif path == ("masthead",):
+            elif path == self.namespace:
                 self.scan_declaration()
             elif self.peek() in CLOSING:
                 self.skip_brackets()
@@ -182,7 +185,7 @@ class Scanner:
         while self.peek() != "{":
             token = self.take()
             if token == "=":  # an alias
-                if path == ("masthead",):
+                if path == self.namespace:
                     self.declare(nested[-1], self.line())
                 return self.skip_to_semicolon()
             if token == "inline":
@@ -345,18 +348,19 @@ class Scanner:
 
 
 def declared_names(folder):
-    """Name -> {header: line}; and what could not be read."""
+    """Name -> {header: line}, those of masthead::cpu as cpu::name; and what could not be read."""
     declared, faults = defaultdict(dict), []
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".hpp", ".cuh"):
             header = str(path.relative_to(folder))
-            scanner = Scanner(path.read_text(encoding="utf-8"))
-            try:
-                scanner.scan()
-            except Unreadable as reason:
-                faults.append(f"{header}:{scanner.line()}: cannot be read: {reason}")
-            for name, line in scanner.names.items():
-                declared[name][header] = line
+            for namespace, prefix in ((PUBLIC, ""), (CPU, "cpu::")):
+                scanner = Scanner(path.read_text(encoding="utf-8"), namespace)
+                try:
+                    scanner.scan()
+                except Unreadable as reason:
+                    faults.append(f"{header}:{scanner.line()}: cannot be read: {reason}")
+                for name, line in scanner.names.items():
+                    declared[prefix + name][header] = line
     return declared, faults
 
 
@@ -385,7 +389,7 @@ def check(folder, names_list):
                 faults.append(f"{place}: {name} is declared in {', '.join(declared[name])}, not in {header}")
     if not listed:
         faults.append(f"{names_list.name}: no row or item starts with a name in backticks")
-    for name in sorted(declared.keys() - listed):
+    for name in sorted(name for name in declared.keys() - listed if not name.startswith("cpu::")):
         for header, line in declared[name].items():
             faults.append(f"{header}:{line}: {name} is public and not in {names_list.name}")
     return faults, len(listed)
@@ -422,6 +426,7 @@ inline namespace ARCHITECTURES { struct InInline {}; }
 namespace masthead::inline v0::inline ARCHITECTURES { void in_inline(); }
 namespace masthead::inline v0::detail::inline ARCHITECTURES { void in_detail(); }
 namespace masthead::inline v0::ptx { template <class T> struct InPtx {}; }
+namespace masthead::inline v0::cpu { struct InCpu {}; namespace detail { struct InCpuDetail {}; } }
 namespace other { struct InOther {}; }
 struct InNone {};
 """
@@ -453,6 +458,12 @@ def self_test():
              ("a name that is not declared", GOOD_HEADER, table + "| `Gone` | `tile/good.hpp` | |\n",
               ["no header declares Gone"]),
              ("a name in detail", GOOD_HEADER, items + "- `InDetail`\n", ["no header declares InDetail"]),
+             ("a name of cpu", GOOD_HEADER, items + "- `cpu::InCpu`: a thing\n", []),
+             ("a name that cpu does not declare", GOOD_HEADER, items + "- `cpu::InPtx`\n",
+              ["no header declares cpu::InPtx"]),
+             ("a name in detail of cpu", GOOD_HEADER, items + "- `cpu::InCpuDetail`\n",
+              ["no header declares cpu::InCpuDetail"]),
+             ("a name of cpu without its namespace", GOOD_HEADER, items + "- `InCpu`\n", ["no header declares InCpu"]),
              ("a name that is listed twice", GOOD_HEADER, items + "* `Class`\n", ["Class is listed twice"]),
              ("a name of another header", GOOD_HEADER, table.replace("`tile/good.hpp`", "`tile/empty.hpp`", 1),
               ["api.md:3: Class is declared in tile/good.hpp, not in tile/empty.hpp"]),
