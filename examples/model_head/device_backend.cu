@@ -186,7 +186,7 @@ class DeviceBackend final : public Backend {
   DeviceArray<std::byte> workspace_;
 };
 
-/// Of a head whose parameters are memory that nothing was written to: a plan depends on no value.
+/// The plan of a head whose parameters are memory that nothing was written to: it depends on no value.
 template <masthead::Precision precision>
 masthead::ForwardPlan plan_of_head(const Shape& shape, const Settings& settings, masthead::Dtype y) {
   using Element = typename masthead::Head<precision>::Element;

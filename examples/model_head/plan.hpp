@@ -19,7 +19,7 @@ struct Planner {
 /// What masthead::Head plans on the current GPU.
 Planner gpu_planner(const Shape& shape, const Settings& settings);
 
-/// The same of an H200, on any machine: a plan needs the numbers of a device and not the device.
+/// What masthead::Head plans on an H200, on any machine: a plan needs the numbers of a device, not the device.
 Planner h200_planner(const Shape& shape, const Settings& settings);
 
 /// Prints the plan for each dtype that y may have. Throws masthead::Error where the problem has no plan.
