@@ -147,7 +147,7 @@ class Head {
     } else {
       std::int64_t most = 0;
       const auto consider = [&]<PolicySpec spec>() {
-        most = std::max(most, detail::plan_workspace(spec, shape).bytes);
+        most = (std::max)(most, detail::plan_workspace(spec, shape).bytes);
       };
       options.mode == Mode::training ? for_each_shipped<true>(consider) : for_each_shipped<false>(consider);
       return most;

@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(normalize_threads)
 #pragma unroll 1
   for (int s = overlap.count() - 1; s >= 0; --s) {
     const auto rows = static_cast<unsigned>(overlap.rows_in(s));
-    const unsigned all = rows * tasks.blocks, left = all - min(all, claimed[s] * tasks.tasks_per_claim());
+    const unsigned all = rows * tasks.blocks, left = all - (::min)(all, claimed[s] * tasks.tasks_per_claim());
 #pragma unroll 1
     for (; index < left; index += gridDim.x) {
       normalize(overlap.first_row(s), rows);

@@ -166,20 +166,20 @@ __device__ __forceinline__ void pack_row(const PackParams<T>& p) {
       for (int i = 0; i < Vector::held; ++i) {
 #pragma unroll
         for (int j = 0; j < Vector::count; ++j) {
-          largest = max(largest, counts(__float_as_uint(Vector::element(held[i], j)) & 0x7fffffffu));
+          largest = (::max)(largest, counts(__float_as_uint(Vector::element(held[i], j)) & 0x7fffffffu));
         }
       }
     }
 #pragma unroll
     for (int mask = 16; mask > 0; mask /= 2) {
-      largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
+      largest = (::max)(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
     }
     if constexpr (row_threads > 32) {
       __syncthreads();
       if (threadIdx.x % 32 == 0) warp_largest[threadIdx.x / 32] = largest;
       __syncthreads();
 #pragma unroll
-      for (int w = 0; w < warps; ++w) largest = max(largest, warp_largest[w]);
+      for (int w = 0; w < warps; ++w) largest = (::max)(largest, warp_largest[w]);
     }
     return largest;
   };

@@ -18,7 +18,7 @@ inline constexpr T negative_infinity = static_cast<T>(-HUGE_VALF);
 template <class T>
 MASTHEAD_HOST_DEVICE T larger(T a, T b) {
 #if defined(__CUDA_ARCH__)
-  return ::max(a, b);
+  return (::max)(a, b);
 #else
   return a > b || b != b ? a : b;
 #endif

@@ -66,7 +66,7 @@ constexpr bool operator==(const ForwardPlan& a, const ForwardPlan& b) {
 namespace detail {
 
 /// Ends a plan that no device, or not this one, can follow. Throws Error.
-[[noreturn]] inline void refuse_plan(const std::string& argument, const std::string& value,
+__attribute__((__noreturn__)) inline void refuse_plan(const std::string& argument, const std::string& value,
                                      const std::string& rule) {
   throw Error(argument, value, rule);
 }
@@ -155,7 +155,7 @@ constexpr void plan_path(EngineConstant<Engine::wgmma>, ForwardPlan& plan, const
   plan.cluster = spec.cluster_m;
   refuse_without_cluster(plan, limits);
   const int clusters = limits.resident_clusters(plan.cluster);
-  plan.persistent = {grid, std::min(clusters, grid.size())};
+  plan.persistent = {grid, (std::min)(clusters, grid.size())};
   const bool narrow_softmax = size_of(shape.y) == 2 && shape.output == Output::softmax;
   const bool training = shape.mode == Mode::training;
   if (narrow_softmax && (!training || (shape.y == spec.dtype && !is_packed(spec.math_mode) &&

@@ -18,7 +18,7 @@ class GridBarrier {
   __device__ void arrive() { token_ = cooperative_groups::this_grid().barrier_arrive(); }
   /// Waits for the grid. On return what any thread of the grid wrote before arriving is visible to loads past
   /// L1.
-  __device__ void wait() { cooperative_groups::this_grid().barrier_wait(std::move(token_)); }
+  __device__ void wait() { cooperative_groups::this_grid().barrier_wait((std::move)(token_)); }
 
   /// Arrives and waits.
   __device__ static void pass() { cooperative_groups::this_grid().sync(); }

@@ -50,8 +50,8 @@ class Extremes {
   }
 
  private:
-  __device__ static float smaller_of(float a, float b) { return ::min(a, b); }
-  __device__ static float larger_of(float a, float b) { return ::max(a, b); }
+  __device__ static float smaller_of(float a, float b) { return (::min)(a, b); }
+  __device__ static float larger_of(float a, float b) { return (::max)(a, b); }
   __device__ static __half2 smaller_of(__half2 a, __half2 b) { return __hmin2(a, b); }
   __device__ static __half2 larger_of(__half2 a, __half2 b) { return __hmax2(a, b); }
   __device__ static __nv_bfloat162 smaller_of(__nv_bfloat162 a, __nv_bfloat162 b) { return __hmin2(a, b); }
@@ -60,8 +60,8 @@ class Extremes {
   __device__ static __half2 negated(__half2 a) { return __hneg2(a); }
   __device__ static __nv_bfloat162 negated(__nv_bfloat162 a) { return __hneg2(a); }
   __device__ static float largest(float a) { return a; }
-  __device__ static float largest(__half2 a) { return ::max(__low2float(a), __high2float(a)); }
-  __device__ static float largest(__nv_bfloat162 a) { return ::max(__low2float(a), __high2float(a)); }
+  __device__ static float largest(__half2 a) { return (::max)(__low2float(a), __high2float(a)); }
+  __device__ static float largest(__nv_bfloat162 a) { return (::max)(__low2float(a), __high2float(a)); }
   __device__ static Pair all(float value) {
     if constexpr (std::is_same_v<Pair, float>) {
       return value;
