@@ -1,13 +1,16 @@
 #pragma once
 /// BatchNorm and scale folded into a linear layer's weight and bias, for export.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/kernel/fold_batch_norm.cuh"
 #include "masthead/launch/device.cuh"
 #include "masthead/launch/launch.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// Writes `weight` (out_features, in_features) and `bias` (out_features, any dtype) such that softmax(x
@@ -30,3 +33,6 @@ void fold_batch_norm(const Parameters<T>& parameters, const Matrix<T>& weight, c
 }
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,6 +1,9 @@
 #pragma once
 /// The head as an object: parameters once, then forward passes.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
@@ -8,11 +11,11 @@
 #include <type_traits>
 #include <utility>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/forward.cuh"
 #include "masthead/launch/packed_weight.cuh"
 #include "masthead/launch/stream_buffer.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0 {
 
 /// What a Head is compiled with. Leaving a part out saves its compilation and makes the program smaller;
@@ -282,3 +285,6 @@ class Head {
 };
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

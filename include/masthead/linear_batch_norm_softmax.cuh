@@ -1,14 +1,17 @@
 #pragma once
 /// The whole head with an explicit policy: y = softmax(scale * BatchNorm1d(x W^T + b), dim=1).
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <string>
 #include <utility>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/forward.cuh"
 #include "masthead/launch/packed_weight.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0 {
 
 /// The arguments of a head whose operands the caller has quantized to e4m3: x ~ x_scale[m] * head.x[m, k],
@@ -197,3 +200,6 @@ MASTHEAD_THIS_OBJECT void linear_batch_norm_softmax_training(const QuantizedArgu
 }
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,13 +1,16 @@
 #pragma once
 /// The second half of the head alone: y = softmax(scale * x, dim=1).
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/device.cuh"
 #include "masthead/launch/softmax.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Checks the arguments of a call; returns what its kernels read. Throws Error.
@@ -87,3 +90,6 @@ void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Ou
 }
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,12 +1,15 @@
 #pragma once
 /// The tile end of the SIMT engine.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/gemm/block_gemm.cuh"
 #include "masthead/numeric/feature.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// An Affine rounded to the type it is applied in.
@@ -51,3 +54,6 @@ struct SimtLogitsEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -7,12 +7,15 @@
 /// leave alone.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/batch_affine.cuh"
 #include "masthead/epilogue/moments.cuh"
 #include "masthead/epilogue/stash.cuh"
 #include "masthead/ptx/grid_barrier.cuh"
 #include "masthead/ptx/setmaxnreg.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Multiplies and normalizes all of y in training mode. Grid: schedule.clusters() clusters, launched
@@ -106,3 +109,6 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_training
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

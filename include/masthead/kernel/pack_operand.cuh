@@ -1,9 +1,11 @@
 #pragma once
 /// Packing x or the weight: each row's scale and its elements in one pass.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 #include "masthead/core/parameters.hpp"
 #include "masthead/numeric/split.hpp"
@@ -11,6 +13,7 @@
 #include "masthead/ptx/sm90a.cuh"
 #include "masthead/tile/packed_layout.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of pack_operand_kernel.
@@ -234,3 +237,6 @@ __global__ void __launch_bounds__(pack_threads, 4)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

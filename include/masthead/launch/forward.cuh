@@ -1,16 +1,19 @@
 #pragma once
 /// A forward pass: check, plan, launch.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <string>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/forward_simt.cuh"
 #include "masthead/launch/forward_swap_ab.cuh"
 #include "masthead/launch/forward_wgmma.cuh"
 #include "masthead/launch/probe.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// What a caller hands in, with the device it is for.
@@ -143,3 +146,6 @@ void forward(const ForwardRequest<T, U>& request, const Workspace& workspace) {
 }  // namespace
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,10 +1,12 @@
 #pragma once
 /// One forward pass, and the launches that the paths of several engines share.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/batch_norm.cuh"
 #include "masthead/kernel/batch_affine.cuh"
 #include "masthead/kernel/column_statistics.cuh"
@@ -13,6 +15,7 @@
 #include "masthead/launch/softmax.cuh"
 #include "masthead/plan/forward_plan.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// A pass whose arguments have been checked, with what the plan does not hold: pointers.
@@ -100,3 +103,6 @@ void launch_training_end(const ForwardPlan& plan, const ForwardCall<T, U>& call)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,12 +1,15 @@
 #pragma once
 /// The packed weight, in memory of its own.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <string>
 #include <utility>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/pack_operand.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Bytes of a packed operand. Throws Error when they do not fit in 63 bits.
@@ -74,3 +77,6 @@ class PackedWeight {
 };
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,15 +1,18 @@
 #pragma once
 /// Whether the code at hand is compiled for sm_90a.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda_runtime.h>
 
 #include <string>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/kernel/probe_sm90a.cuh"
 #include "masthead/launch/device.cuh"
 #include "masthead/policy/spec.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 // Internal linkage: the list of architectures names sm_90 and sm_90a alike, and each object of a program must
@@ -42,3 +45,6 @@ Reason check_compiled_for_sm90a(const PolicySpec& spec, const Device& device) {
 }  // namespace
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

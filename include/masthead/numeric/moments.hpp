@@ -19,7 +19,7 @@ struct Moments {
   T mean = 0;
   T m2 = 0;
 
-  MASTHEAD_HOST_DEVICE static Moments of(T value) { return {1, value, T(0)}; }
+  MASTHEAD_HOST_DEVICE static Moments of(T value) { return {1, value, static_cast<T>(0)}; }
 
   /// The variance that BatchNorm normalizes a training batch with: m2 divided by n.
   MASTHEAD_HOST_DEVICE T biased_variance() const { return m2 / static_cast<T>(count); }
@@ -48,10 +48,11 @@ MASTHEAD_HOST_DEVICE Moments<T> moments_of(const T (&values)[size], int count) {
   constexpr int capacity = static_cast<int>(size);
   if (count == 0) return {};
   T sum = 0;
-  for (int i = 0; i < capacity; ++i) sum += i < count ? values[i] : T(0);
+  for (int i = 0; i < capacity; ++i) sum += i < count ? values[i] : static_cast<T>(0);
   const T mean = sum / static_cast<T>(count);
   T m2 = 0;
-  for (int i = 0; i < capacity; ++i) m2 += i < count ? (values[i] - mean) * (values[i] - mean) : T(0);
+  for (int i = 0; i < capacity; ++i)
+    m2 += i < count ? (values[i] - mean) * (values[i] - mean) : static_cast<T>(0);
   return {count, mean, m2};
 }
 

@@ -40,7 +40,9 @@ struct SoftmaxState {
   T sum = 0;
 
   /// The value exponents are taken relative to: finite unless the set holds +inf.
-  MASTHEAD_HOST_DEVICE T shift() const { return max == detail::negative_infinity<T> ? T(0) : max; }
+  MASTHEAD_HOST_DEVICE T shift() const {
+    return max == detail::negative_infinity<T> ? static_cast<T>(0) : max;
+  }
 };
 
 }  // namespace masthead::inline v0

@@ -139,7 +139,7 @@ constexpr ForwardWorkspace plan_workspace(const PolicySpec& spec, const ForwardS
     // Nothing leaves the chip but y.
   } else if (keeps_quantized_logits(spec, shape)) {
     const auto partials = checked_product(shape.batch, partials_per_row(spec, shape.out_features),
-                                          std::int64_t{sizeof(SoftmaxPartial)});
+                                          static_cast<std::int64_t>(sizeof(SoftmaxPartial)));
     std::optional<std::int64_t> all = partials;
     if (partials && spec.engine == Engine::wgmma && overlaps_normalization(shape.batch, shape.out_features)) {
       const std::int64_t overlap = overlap_bytes(shape.out_features);

@@ -1,12 +1,16 @@
 #pragma once
 /// The grid barrier: waiting for the other blocks of a cooperative launch.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cooperative_groups.h>
 
 #include <utility>
 
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail {
 
 /// A barrier of the whole grid, through the one that the driver has for cooperative launches: no memory of
@@ -28,3 +32,6 @@ class GridBarrier {
 };
 
 }  // namespace masthead::inline v0::detail
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,13 +1,16 @@
 #pragma once
 /// The least and the largest of some elements, 16-bit ones two at a time.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstring>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 #include "masthead/numeric/softmax_state.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The extremes of float or 16-bit elements as they are in memory. A NaN is left out: it reaches its row's
@@ -76,3 +79,6 @@ class Extremes {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

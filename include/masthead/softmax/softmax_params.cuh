@@ -2,13 +2,16 @@
 /// What the row-wise kernels share: parameters, a block's segment of a row, and how many blocks share a
 /// multiprocessor.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/policy/softmax_policy.hpp"
 #include "masthead/ptx/cluster.cuh"
 #include "masthead/softmax/row_segment.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of the row-wise kernels.
@@ -85,3 +88,6 @@ constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnA
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)
