@@ -27,6 +27,10 @@ concept MdspanLike = requires(const M& m) {
 template <class I>
 concept Size = std::is_integral_v<I>;
 
+/// The elements of a view that may be written.
+template <class T>
+concept Mutable = !std::is_const_v<T>;
+
 }  // namespace detail
 
 /// Row-major view of a matrix: element (r, c) is data[r * row_stride + c], with row_stride >= columns.

@@ -105,5 +105,11 @@ void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Mat
     detail::softmax_row(values, x.columns, masthead::detail::LogitUnit<A>::natural(), output, to);
   });
 }
+/// Writes softmax or log-softmax of scale * x for a mutable x, which y may be.
+template <masthead::detail::Mutable T, class U>
+void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<U>& y, const Executor& executor,
+                   Output output = Output::softmax) {
+  cpu::scale_softmax(Matrix<const T>(x), scale, y, executor, output);
+}
 
 }  // namespace masthead::inline v0::cpu

@@ -37,7 +37,7 @@ class PackedWeight {
   /// Queues allocation and packing of `weight` on `stream`. Throws Error if the memory is not to be had, and
   /// during capture: memory that a graph allocates lives and dies with a launch of it.
   template <MathMode math_mode, class T>
-  static PackedWeight of(const Matrix<const T>& weight, const detail::Device& device, cudaStream_t stream) {
+  static PackedWeight of(const Matrix<T>& weight, const detail::Device& device, cudaStream_t stream) {
     if (device.capturing) {
       throw Error("stream", "being captured", "must not be: a Head that packs its weight keeps the memory");
     }
@@ -64,8 +64,8 @@ class PackedWeight {
 
   /// Queues the packing of `weight` anew. Can be captured.
   template <MathMode math_mode, class T>
-  void update(const Matrix<const T>& weight, cudaStream_t stream) {
-    detail::pack_operand<math_mode>(weight, view(), nullptr, stream);
+  void update(const Matrix<T>& weight, cudaStream_t stream) {
+    detail::pack_operand<math_mode>(Matrix<const T>(weight), view(), nullptr, stream);
   }
 
   detail::PackedMatrix view() const { return layout_.at(memory_); }

@@ -7,7 +7,9 @@
 
 #include <cstdint>
 
+#include "masthead/policy/limits.hpp"
 #include "masthead/policy/softmax_policy.hpp"
+#include "masthead/ptx/architecture.cuh"
 #include "masthead/ptx/cluster.cuh"
 #include "masthead/softmax/row_segment.cuh"
 
@@ -71,7 +73,8 @@ __device__ RowSegment<In, Out, threads, items, access> row_segment(const Softmax
 }
 
 /// Blocks that share a multiprocessor, so that some load while others compute or store: as many as leave each
-/// thread the registers it needs. Columns read one by one and exponentials of doubles take more.
+/// thread the registers it needs, and as fit at all. Columns read one by one and exponentials of doubles take
+/// more registers.
 template <class T>
 constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnAccess access,
                                                 bool holds_vectors) {
@@ -82,7 +85,9 @@ constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnA
   const bool many = spec.items >= 32 ? spec.threads <= 256 : sizeof(T) == 2;
   const int beside = access == ColumnAccess::affine_vectors && many ? 16 : 0;
   const int registers = spec.items * item_bytes / 4 + (plain ? 28 : 64) + beside;
-  const int most = 2048 / spec.block_threads() < 32 ? 2048 / spec.block_threads() : 32;  // that fit at all
+  const int by_threads = threads_per_multiprocessor(ptx::compiled_architecture) / spec.block_threads();
+  const int by_blocks = blocks_per_multiprocessor(ptx::compiled_architecture);
+  const int most = by_threads < by_blocks ? by_threads : by_blocks;
   const int blocks = 65536 / registers / spec.block_threads();
   return blocks > most ? most : blocks > 0 ? blocks : 1;
 }
