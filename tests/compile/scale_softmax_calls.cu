@@ -1,12 +1,13 @@
-// Calls that name the elements, hand in a mutable x, write in place, or take views in braces: each finds one overload.
+// Calls that name the elements, hand in a mutable x, write in place, or take views in braces: each finds one
+// overload.
 #include <cstddef>
 
 #include "masthead/scale_softmax.cuh"
 
 namespace mh = masthead;
 
-void calls(const float* in, float* out, const float* scale, __half* half, std::size_t rows, std::size_t columns,
-           cudaStream_t stream) {
+void calls(const float* in, float* out, const float* scale, __half* half, std::size_t rows,
+           std::size_t columns, cudaStream_t stream) {
   using Policy = mh::SoftmaxPolicy<128, 16>;
   constexpr mh::Output log = mh::Output::log_softmax;
   const mh::Matrix<const float> x(in, rows, columns);

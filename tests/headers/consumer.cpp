@@ -1,5 +1,6 @@
-// A program that calls everything the headers have for the CPU. It is compiled with all warnings that strict projects
-// turn on as errors, by g++ and clang++, with the headers on -I: a warning in a template is one in the user's build.
+// A program that calls everything the headers have for the CPU. It is compiled with all warnings that strict
+// projects turn on as errors, by g++ and clang++, with the headers on -I: a warning in a template is one in
+// the user's build.
 #include <cstddef>
 #include <iostream>
 #include <vector>
@@ -57,7 +58,8 @@ void head(const mh::cpu::Executor& executor) {
   run.forward_training({x.data(), batch, in}, mh::Matrix<Sum>(wide.data(), batch, out), {}, executor);
   mh::cpu::fold_batch_norm(parameters, {folded.data(), out, in}, {bias.data(), out}, executor);
   std::cout << run.policy(3) << ' ' << run.workspace_bytes({x.data(), batch, in}) << '\n';
-  std::cout << mh::plan_forward(mh::select_policy(precision, 90, 3, 4, 2), {.batch = 3, .in_features = 4, .out_features = 2}, mh::DeviceLimits{})
+  std::cout << mh::plan_forward(mh::select_policy(precision, 90, 3, 4, 2),
+                                {.batch = 3, .in_features = 4, .out_features = 2}, mh::DeviceLimits{})
             << '\n';
 }
 

@@ -1,5 +1,5 @@
-// A program that calls the GPU library. nvcc's host pass compiles it with all warnings that strict projects turn on as
-// errors, with the headers on -I: a warning in a template is one in the user's build.
+// A program that calls the GPU library. nvcc's host pass compiles it with all warnings that strict projects
+// turn on as errors, with the headers on -I: a warning in a template is one in the user's build.
 #include <cuda_bf16.h>
 
 #include <cstddef>
@@ -30,7 +30,7 @@ void softmax(const float* x, float* y, std::size_t rows, std::size_t columns, cu
   mh::scale_softmax(mh::Matrix(x, rows, columns), {}, mh::Matrix(y, rows, columns), stream);
 }
 
-void fold(const mh::Parameters<float>& parameters, float* weight, float* bias, std::size_t out, std::size_t in,
-          cudaStream_t stream) {
+void fold(const mh::Parameters<float>& parameters, float* weight, float* bias, std::size_t out,
+          std::size_t in, cudaStream_t stream) {
   mh::fold_batch_norm(parameters, {weight, out, in}, {bias, out}, stream);
 }

@@ -192,6 +192,8 @@ class HeadPass {
 template <class T, masthead::detail::HeadOutputOf<T> U>
 void linear_batch_norm_softmax(const HeadArguments<T, U>& arguments, const Workspace& workspace,
                                const Executor& executor) {
+  masthead::detail::refuse_if(masthead::detail::check_arguments(arguments, Mode::eval));
+  masthead::detail::refuse_if(masthead::detail::check_written_apart(arguments, {}, workspace));
   detail::HeadPass<T, U>(arguments, Mode::eval, workspace, executor).eval();
 }
 
@@ -202,7 +204,9 @@ template <class T, masthead::detail::HeadOutputOf<T> U>
 void linear_batch_norm_softmax_training(const HeadArguments<T, U>& arguments,
                                         const RunningStatistics& running, const Workspace& workspace,
                                         const Executor& executor) {
-  masthead::detail::refuse_if(masthead::detail::check_running(running, arguments.parameters.out_features()));
+  masthead::detail::refuse_if(masthead::detail::check_arguments(arguments, Mode::training));
+  masthead::detail::refuse_if(masthead::detail::check_running(running, arguments.y.columns));
+  masthead::detail::refuse_if(masthead::detail::check_written_apart(arguments, running, workspace));
   detail::HeadPass<T, U>(arguments, Mode::training, workspace, executor).training(running);
 }
 

@@ -38,7 +38,8 @@ double sum_of_terms(std::int64_t count, const Term& term) {
   double sum = 0;
   for (std::int64_t first = 0; first < count; first += block) {
     double part = 0;
-    for (std::int64_t j = first; j < (std::min)(count, first + block); ++j) part += static_cast<double>(term(j));
+    for (std::int64_t j = first; j < (std::min)(count, first + block); ++j)
+      part += static_cast<double>(term(j));
     sum += part;
   }
   return sum;

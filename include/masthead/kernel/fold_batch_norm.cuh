@@ -31,6 +31,7 @@ __global__ void __launch_bounds__(256)
   for (std::int64_t k = threadIdx.x; k < p.weight.columns; k += blockDim.x) {
     to[k] = narrow<T>(static_cast<Accumulator<T>>(affine.multiplier * static_cast<double>(widen(from[k]))));
   }
+  __syncthreads();  // the bias may be folded in place: every thread has read it
   if (threadIdx.x == 0) store_feature(p.bias, n, affine.addend);
 }
 

@@ -129,6 +129,8 @@ void forward(const ForwardRequest<T, U>& request, const Workspace& workspace) {
   check_memory<Policy>(request, mode);
   const ForwardPlan plan = plan_forward(Policy::spec, request.shape(mode), request.device.limits);
   refuse_if(check_workspace(workspace, plan.workspace.bytes));
+  refuse_if(check_written_apart(request.arguments,
+                                mode == Mode::training ? request.running : RunningStatistics{}, workspace));
   if (plan.workspace.bytes > 0) refuse_if(check_device_pointer("workspace", workspace.data, request.device));
   const RunningStatistics& running = request.running;
   launch_forward<Policy, mode, use>(
