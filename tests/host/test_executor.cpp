@@ -418,8 +418,34 @@ TEST_SUITE("host head") {
     Parameters<float> parameters = problem.parameters();
     parameters.running_mean = {};
     const cpu::Head<Precision::fp32> without_statistics(parameters, executor);
-    CHECK_THROWS_WITH_AS(without_statistics.forward(problem.x_view(), y.view(), executor),
-                         "masthead: running_mean.data = null: must point to the elements", Error);
+    CHECK_THROWS_WITH_AS(
+        without_statistics.forward(problem.x_view(), y.view(), executor),
+        "masthead: running_mean.data = null: must point to the elements: eval mode and "
+        "fold_batch_norm normalize with running_mean and running_var; only training mode does "
+        "without",
+        Error);
+    CHECK_THROWS_WITH_AS(
+        head.forward_training(problem.x_view(), y.view(),
+                              {.running = {.mean = {const_cast<float*>(parameters.weight.data) + 2, 6},
+                                           .var = {var.data(), 6}}},
+                              executor),
+        ("masthead: running.mean.data = " + masthead::detail::address(parameters.weight.data + 2) +
+         ": must not overlap weight")
+            .c_str(),
+        Error);
+    alignas(256) unsigned char memory[1024];
+    const Matrix<float> in_workspace(reinterpret_cast<float*>(memory), 4, 6);
+    CHECK_THROWS_WITH_AS(
+        head.forward(problem.x_view(), in_workspace, {.workspace = Workspace{memory, sizeof(memory)}},
+                     executor),
+        ("masthead: workspace.data = " + masthead::detail::address(memory) + ": must not overlap y").c_str(),
+        Error);
+    CHECK_THROWS_WITH_AS(
+        head.forward_training(problem.x_view(), y.view(),
+                              {.workspace = Workspace{y.view().data, 1024}, .running = running}, executor),
+        ("masthead: workspace.data = " + masthead::detail::address(y.view().data) + ": must not overlap y")
+            .c_str(),
+        Error);
     parameters.weight.rows = 0;
     CHECK_THROWS_WITH_AS(cpu::Head<Precision::fp32>(parameters, executor),
                          "masthead: weight.rows = 0: must be at least 1", Error);
@@ -448,6 +474,18 @@ TEST_SUITE("host head") {
     head.forward(problem.x_view(), a.view(), executor);
     CHECK(test::compare(test::head_reference(p, false).softmax, a.values(), Dtype::f32, Dtype::f32));
     CHECK_FALSE(test::compare(test::head_reference(p, false).softmax, b.values(), Dtype::f32, Dtype::f32));
+  }
+
+  TEST_CASE("a head without running statistics trains") {
+    const HeadProblem p = test::random_problem({5, 4, 6}, Dtype::f32, Dtype::f32, {}, 18);
+    const HostProblem<float> problem(p, Dtype::f32);
+    const cpu::Executor executor(2);
+    Parameters<float> parameters = problem.parameters();
+    parameters.running_mean = parameters.running_var = {};
+    FencedMatrix<float> y(5, 6);
+    cpu::Head<Precision::fp32>(parameters, executor)
+        .forward_training(problem.x_view(), y.view(), {}, executor);
+    CHECK(test::compare(test::head_reference(p, true).softmax, y.values(), Dtype::f32, Dtype::f32));
   }
 
   TEST_CASE("the policy names dtype, tile and instruction set") {

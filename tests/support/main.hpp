@@ -6,7 +6,8 @@
 
 #include <cstdio>
 
-/// Suites that need a GPU are named `device*` and run only with this argument.
+/// Suites that need a GPU are named `device*`: programs of host tests leave them out, and with this argument
+/// programs of device tests run them alone.
 inline constexpr char device_argument[] = "--device";
 inline constexpr char device_suites[] = "device*";
 

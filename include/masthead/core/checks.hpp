@@ -7,8 +7,6 @@
 #include <optional>
 #include <sstream>
 #include <string>
-#include <string_view>
-#include <utility>
 
 #include "masthead/core/integer.hpp"
 #include "masthead/core/parameters.hpp"
@@ -50,8 +48,9 @@ inline Reason check_apart(const char* name, const Region& written,
                           std::initializer_list<NamedRegion> others) {
   for (const NamedRegion& other : others) {
     if (!overlap(written, other.region)) continue;
-    return Error(std::string(name) + ".data", address(reinterpret_cast<const void*>(written.begin)),
-                 std::string("must not overlap ") + other.name);
+    return Error(static_cast<std::string>(name) + ".data",
+                 address(reinterpret_cast<const void*>(written.begin)),
+                 static_cast<std::string>("must not overlap ") + other.name);
   }
   return {};
 }
@@ -116,6 +115,12 @@ Reason check_vector(const std::string& name, const BasicVector<Void>& v, bool op
   return check_pointer(name, v.data, v.dtype);
 }
 
+/// A vector under the name that errors give it.
+struct NamedVector {
+  const char* name;
+  ConstVector vector;
+};
+
 /// The reason for a weight that is (in_features, out_features), as `what` shows.
 template <class T>
 Error transposed_weight(const Matrix<const T>& weight, const std::string& what) {
@@ -128,25 +133,29 @@ Error transposed_weight(const Matrix<const T>& weight, const std::string& what) 
 template <class T>
 Reason check_orientation(const Parameters<T>& p) {
   const char* fits_columns = nullptr;
-  for (const auto& [vector, name] : {std::pair(p.bias, "bias"), std::pair(p.gamma, "gamma"),
-                                     std::pair(p.beta, "beta"), std::pair(p.running_mean, "running_mean"),
-                                     std::pair(p.running_var, "running_var"), std::pair(p.scale, "scale")}) {
-    if (!vector.present() || (vector.size == 1 && name == std::string_view("scale"))) continue;
+  const NamedVector vectors[] = {{"bias", p.bias},
+                                 {"gamma", p.gamma},
+                                 {"beta", p.beta},
+                                 {"running_mean", p.running_mean},
+                                 {"running_var", p.running_var},
+                                 {"scale", p.scale.size == 1 ? ConstVector() : p.scale}};
+  for (const auto& [name, vector] : vectors) {
+    if (!vector.present()) continue;
     if (vector.size == p.weight.rows || vector.size != p.weight.columns) return {};
     if (fits_columns == nullptr) fits_columns = name;
   }
   if (fits_columns == nullptr) return {};
-  return transposed_weight(p.weight, std::string(fits_columns) + ".size is " +
+  return transposed_weight(p.weight, static_cast<std::string>(fits_columns) + ".size is " +
                                          std::to_string(p.weight.columns) + ", its number of columns");
 }
 
 /// Checks that there are running statistics, for what cannot do without: eval mode and fold_batch_norm.
 template <class T>
 Reason check_has_statistics(const Parameters<T>& p) {
-  for (const auto& [vector, name] :
-       {std::pair(p.running_mean, "running_mean"), std::pair(p.running_var, "running_var")}) {
+  const NamedVector vectors[] = {{"running_mean", p.running_mean}, {"running_var", p.running_var}};
+  for (const auto& [name, vector] : vectors) {
     if (vector.present()) continue;
-    return Error(std::string(name) + ".data", "null",
+    return Error(static_cast<std::string>(name) + ".data", "null",
                  "must point to the elements: eval mode and fold_batch_norm normalize with running_mean and "
                  "running_var; only training mode does without");
   }

@@ -24,8 +24,8 @@ concept MdspanLike = requires(const M& m) {
 &&M::rank() == rank_;
 
 /// The type of a size in braces: std::size_t, say, which braces do not narrow to std::int64_t.
-template <class I>
-concept Size = std::is_integral_v<I>;
+template <class Number>
+concept Size = std::is_integral_v<Number>;
 
 /// The elements of a view that may be written.
 template <class T>
