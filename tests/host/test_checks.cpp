@@ -101,6 +101,15 @@ TEST_SUITE("host checks") {
                       "masthead: x.rows = 0: must be at least 1");
   }
 
+  TEST_CASE("a kernel that is not registered: the error says why that may be") {
+    CHECK(explained(1, "invalid argument") == "invalid argument");
+    const std::string text = explained(98, "invalid device function");
+    CHECK(text.find("invalid device function: the program has no such kernel for this GPU") == 0);
+    CHECK(text.find("not compiled for the GPU's architecture") != std::string::npos);
+    CHECK(text.find("float template argument: nvcc 13.0.88 spells that with six digits") !=
+          std::string::npos);
+  }
+
   TEST_CASE("null pointers") {
     refused(head_with([](auto& a) { a.x.data = nullptr; }), "x.data", "null", "must point to the elements");
     refused(head_with([](auto& a) { a.y.data = nullptr; }), "y.data", "null", "must point to the elements");

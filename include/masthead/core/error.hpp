@@ -42,4 +42,19 @@ class Error : public std::runtime_error {
   int cuda_error_ = 0;
 };
 
+namespace detail {
+
+/// The text of a CUDA error, with what it means here: `text` is cudaGetErrorString's.
+inline std::string explained(int cuda_error, const std::string& text) {
+  constexpr int invalid_device_function = 98;  // cudaErrorInvalidDeviceFunction
+  if (cuda_error != invalid_device_function) return text;
+  return text +
+         ": the program has no such kernel for this GPU. Either it is not compiled for the GPU's "
+         "architecture, or a policy is a type with a float template argument: nvcc 13.0.88 spells that with "
+         "six digits in host code and so registers the kernel of another policy; give the argument as an "
+         "integer or a type of its own";
+}
+
+}  // namespace detail
+
 }  // namespace masthead::inline v0

@@ -22,9 +22,11 @@ template <class Call>
 void require_success(cudaError_t status, const Call& call) {
   if (status == cudaSuccess) return;
   if constexpr (std::is_invocable_v<Call>) {
-    throw Error(call(), cudaGetErrorName(status), cudaGetErrorString(status), status);
+    throw Error(call(), cudaGetErrorName(status), detail::explained(status, cudaGetErrorString(status)),
+                status);
   } else {
-    throw Error(call, cudaGetErrorName(status), cudaGetErrorString(status), status);
+    throw Error(call, cudaGetErrorName(status), detail::explained(status, cudaGetErrorString(status)),
+                status);
   }
 }
 
