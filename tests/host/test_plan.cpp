@@ -88,7 +88,8 @@ std::int64_t blocks_of(std::int64_t size, std::int64_t block) { return size / bl
 /// Bytes that a path needs of each slot, by the shapes that the slots' comments give; 0: the slot must be
 /// empty.
 struct Needed {
-  std::int64_t packed_x = 0, logits = 0, partials = 0, overlap = 0, moments = 0, multiplier = 0, addend = 0;
+  std::int64_t packed_x = 0, logits = 0, partials = 0, overlap = 0, moments = 0, multiplier = 0, addend = 0,
+               center = 0;
 };
 
 Needed needed_by(Path path, const PolicySpec& spec, const ForwardShape& s) {
@@ -109,6 +110,7 @@ Needed needed_by(Path path, const PolicySpec& spec, const ForwardShape& s) {
   const auto moments = [&](std::int64_t splits) {
     n.moments = splits * s.out_features * moments_bytes;
     n.multiplier = n.addend = s.out_features * sum_bytes;
+    n.center = s.out_features * sum_bytes + 4;
   };
   switch (path) {
     case Path::logits:
@@ -132,7 +134,7 @@ Needed needed_by(Path path, const PolicySpec& spec, const ForwardShape& s) {
       break;
     case Path::overlapped:
       tiles();
-      n.overlap = 32 * 8 + s.out_features * 8;
+      n.overlap = 32 * 8 + s.out_features * 12;
       break;
     case Path::resident_training:
       tiles();
@@ -155,7 +157,7 @@ std::string wrong_with_slots(const ForwardPlan& plan, const ForwardShape& shape)
   } slots[] = {{"packed_x", w.packed_x, needed.packed_x}, {"logits", w.logits, needed.logits},
                {"partials", w.partials, needed.partials}, {"overlap", w.overlap, needed.overlap},
                {"moments", w.moments, needed.moments},    {"multiplier", w.multiplier, needed.multiplier},
-               {"addend", w.addend, needed.addend}};
+               {"addend", w.addend, needed.addend},       {"center", w.center, needed.center}};
   for (const auto& a : slots) {
     if (a.slot.bytes < a.needed) return std::string(a.name) + " is too small";
     if (a.needed == 0 && a.slot.bytes != 0) return std::string(a.name) + " is not used";
@@ -377,13 +379,28 @@ std::string path_of_5f39e4a(const ForwardPlan& plan) {
   return path += name(plan.path);
 }
 
+/// Bytes of the workspace that are for centers, which 5f39e4a did not have.
+std::int64_t centers_of(const ForwardPlan& plan, const ForwardShape& shape) {
+  const auto padded = [](std::int64_t bytes) { return blocks_of(bytes, 256) * 256; };
+  const std::int64_t n = shape.out_features;
+  if (shape.mode == Mode::training) {
+    return padded(blocks_of(n, 4) * 4 * (plan.policy.dtype == Dtype::f64 ? 8 : 4) + 4);
+  }
+  if (plan.policy.engine != Engine::wgmma || size_of(shape.y) != 2 || shape.output != Output::softmax ||
+      !overlaps_normalization(shape.batch, n)) {
+    return 0;
+  }
+  const std::int64_t before = shape.batch * blocks_of(n, plan.policy.tile.n) * 8 + 32 * 8 + n * 8;
+  return padded(before + n * 4) - padded(before);
+}
+
 /// A shape and what is chosen for it, as in the file. The last number is that of columns: of a resident
 /// schedule, or those that an overlapped one splits.
 std::string line(const Group& group, const ForwardShape& s, const DeviceLimits& limits) {
   const ForwardPlan plan = plan_forward(group.policy(s), s, limits);
   std::ostringstream out;
   out << s.batch << ' ' << s.in_features << ' ' << s.out_features << ' ' << s.y_by_tma << ' ' << plan.policy
-      << ' ' << path_of_5f39e4a(plan) << ' ' << plan.workspace.bytes << ' '
+      << ' ' << path_of_5f39e4a(plan) << ' ' << plan.workspace.bytes - centers_of(plan, s) << ' '
       << std::max(plan.resident.columns, plan.persistent.split_columns) << '\n';
   return out.str();
 }
@@ -611,18 +628,16 @@ TEST_SUITE("host plan") {
 
   TEST_CASE("sizes that do not fit in 63 bits are refused") {
     constexpr std::int64_t huge = std::int64_t{1} << 40;
-    const std::string value = std::to_string(huge) + " * " + std::to_string(huge),
-                      rule = "its size in bytes must fit in 63 bits";
+    const std::string rule = "its size in bytes must fit in 63 bits";
     const auto shape = [&](Mode mode, Output output) {
       return ForwardShape{huge, 8192, huge, mode, output, Dtype::bf16, true};
     };
-    refused(shipped_simt(Dtype::bf16).m32n64, shape(Mode::eval, Output::softmax), h200, "workspace", value,
+    const std::string all = std::to_string(huge) + " * " + std::to_string(huge),
+                      at_once = std::to_string(most_rows_at_once) + " * " + std::to_string(huge);
+    refused(shipped_simt(Dtype::bf16).m32n64, shape(Mode::eval, Output::softmax), h200, "workspace", at_once,
             rule);
-    refused(m128n256, shape(Mode::eval, Output::softmax), h200, "workspace", value, rule);
-    refused(m128n256, shape(Mode::eval, Output::log_softmax), h200, "workspace", value, rule);
-    refused(m128n256, shape(Mode::training, Output::softmax), h200, "workspace", value, rule);
-    refused(shipped_swap_ab(Dtype::bf16).m16n64k2, shape(Mode::eval, Output::softmax), h200, "workspace",
-            value, rule);
+    refused(m128n256, shape(Mode::eval, Output::log_softmax), h200, "workspace", at_once, rule);
+    refused(m128n256, shape(Mode::training, Output::softmax), h200, "workspace", all, rule);
     // The sum of slots that each fit.
     const std::int64_t rows = std::int64_t{1} << 36, columns = (std::int64_t{1} << 24) - 4;
     const ForwardShape sum{rows, 16, columns, Mode::training, Output::softmax, Dtype::bf16, true};
@@ -631,27 +646,66 @@ TEST_SUITE("host plan") {
     // x in its packed form.
     const ForwardShape packed{huge, huge, 8, Mode::eval, Output::softmax, Dtype::f32, true};
     refused(shipped_wgmma(MathMode::f16x3, Dtype::f32).m128, packed, h200, "workspace",
-            std::to_string(huge) + " * 8", rule);
+            std::to_string(most_rows_at_once) + " * 8", rule);
   }
 
-  TEST_CASE("2^30 tiles are refused, one less is not") {
-    constexpr std::int64_t most = (std::int64_t{1} << 30) - 1;
-    const auto wide = [](std::int64_t tiles, int tile_n) {
-      return ForwardShape{1, 8192, tiles * tile_n, Mode::eval, Output::softmax, Dtype::f32, true};
-    };
+  TEST_CASE("2^30 tiles are refused, one column of tiles less is not") {
     for (const PolicySpec& spec :
          {m128n256, shipped_wgmma(MathMode::plain, Dtype::bf16).m64, shipped_swap_ab(Dtype::bf16).m16n64k2}) {
-      const ForwardShape good = wide(most, spec.tile.n), bad = wide(most + 1, spec.tile.n);
-      CHECK_NOTHROW((void)plan_forward(spec, good, h200));
-      refused(spec, bad, h200, "y.shape", shape_text(1, bad.out_features),
+      const std::int64_t batch = 1 << 23, tiles_m = batch / (spec.tile.m * spec.cluster_m),
+                         columns = (std::int64_t{1} << 30) / tiles_m * spec.tile.n;
+      ForwardShape shape{batch, 8192, columns, Mode::eval, Output::softmax, Dtype::f32, true};
+      refused(spec, shape, h200, "y.shape", shape_text(batch, columns),
               "must be fewer than 2^30 tiles of " + to_string(spec));
+      shape.out_features -= spec.tile.n;
+      CHECK_NOTHROW((void)plan_forward(spec, shape, h200));
+      // The SIMT engine counts blocks in 64 bits.
+      shape.out_features = columns;
+      CHECK_NOTHROW((void)plan_forward(shipped_simt(Dtype::bf16).m32n64, shape, h200));
     }
-    const ForwardShape tall{(most + 1) * 256, 8192, 256, Mode::eval, Output::softmax, Dtype::f32, true};
-    refused(m128n256, tall, h200, "y.shape", shape_text(tall.batch, 256),
-            "must be fewer than 2^30 tiles of " + to_string(m128n256));
-    CHECK_NOTHROW((void)plan_forward(m128n256, with([](ForwardShape& s) { s.batch -= 256; }, tall), h200));
-    // The SIMT engine counts blocks in 64 bits.
-    CHECK_NOTHROW((void)plan_forward(shipped_simt(Dtype::bf16).m32n64, tall, h200));
+  }
+
+  TEST_CASE("what TMA cannot address goes to the SIMT engine, or is refused") {
+    constexpr std::int64_t most = most_tma_extent;
+    const auto engine = [](Precision precision, std::int64_t batch, std::int64_t in, std::int64_t out,
+                           bool training) {
+      return select_policy(precision, 90, batch, in, out, true, training).engine;
+    };
+    for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::fp32}) {
+      CHECK(engine(precision, 1000, 1 << 10, most / 256 * 256, false) != Engine::simt);
+      CHECK(engine(precision, 1000, 1 << 10, (most / 256 + 1) * 256, false) == Engine::simt);
+      CHECK(engine(precision, 1000, (most / 256 + 1) * 256, 8192, false) == Engine::simt);
+      CHECK(engine(precision, most, 8, 8192, true) != Engine::simt);
+      CHECK(engine(precision, most + 1, 8, 8192, true) == Engine::simt);
+      CHECK(engine(precision, most + 1, 8, 8192, false) != Engine::simt);  // some rows at a time
+    }
+    const PolicySpec fp8 = shipped_wgmma(MathMode::e4m3, Dtype::bf16).m128;
+    const auto rule = [](const PolicySpec& spec) {
+      return "must be at most " + std::to_string(most_tma_extent) + " for " + to_string(spec);
+    };
+    const ForwardShape shape{1000, 16, 16, Mode::training, Output::softmax, Dtype::bf16, true};
+    refused(fp8, with([](ForwardShape& s) { s.out_features = most + 1; }, shape), h200, "weight.rows",
+            std::to_string(most + 1), rule(fp8));
+    refused(fp8, with([](ForwardShape& s) { s.in_features = most + 1; }, shape), h200, "x.columns",
+            std::to_string(most + 1), rule(fp8));
+    refused(m128n256, with([](ForwardShape& s) { s.batch = most + 1; }, shape), h200, "x.rows",
+            std::to_string(most + 1), rule(m128n256));
+    CHECK_NOTHROW((void)plan_forward(m128n256, with([](ForwardShape& s) { s.batch = most; }, shape), h200));
+  }
+
+  TEST_CASE("eval mode works on at most 2^24 rows at once, in one workspace") {
+    for (const PolicySpec& spec :
+         {m128n256, shipped_simt(Dtype::bf16).m32n64, shipped_swap_ab(Dtype::bf16).m32n64k1}) {
+      const auto plan = [&](std::int64_t batch, Mode mode) {
+        return plan_forward(spec, {batch, 8, 2, mode, Output::softmax, Dtype::bf16, false}, h200);
+      };
+      const std::int64_t most = most_rows_at_once;
+      CHECK(plan(1000, Mode::eval).rows == 1000);
+      CHECK(plan(most, Mode::eval).rows == most);
+      CHECK(plan((std::int64_t{1} << 31) + 1000, Mode::eval).rows == most);
+      CHECK(plan((std::int64_t{1} << 31) + 1000, Mode::eval) == plan(most, Mode::eval));
+      CHECK(plan(most + 1, Mode::training).rows == most + 1);
+    }
   }
 
   TEST_CASE("a device that runs no cluster of a policy is refused") {
@@ -686,17 +740,17 @@ TEST_SUITE("host plan") {
           "policy     wgmma_bf16_128x256x64_t384_s3_c2\n"
           "path       resident\n"
           "kernels    linear_resident\n"
-          "device     219120 bytes of shared memory per block, clusters of 2, all resident at once\n"
+          "device     221168 bytes of shared memory per block, clusters of 2, all resident at once\n"
           "workspace  262144 bytes\n"
           "  softmax partials at 0, 262144 bytes\n");
     CHECK(printed(plan_forward(m128n256, with([](ForwardShape& s) { s.batch = 4096; }), h200)) ==
           "policy     wgmma_bf16_128x256x64_t384_s3_c2\n"
           "path       overlapped\n"
           "kernels    begin_overlap -> linear_overlapped -> normalize_rest\n"
-          "device     219120 bytes of shared memory per block, clusters of 2\n"
-          "workspace  1114368 bytes\n"
+          "device     221168 bytes of shared memory per block, clusters of 2\n"
+          "workspace  1147136 bytes\n"
           "  softmax partials at 0, 1048576 bytes\n"
-          "  overlap at 1048576, 65792 bytes\n");
+          "  overlap at 1048576, 98560 bytes\n");
     const PolicySpec m32n64 = shipped_simt(Dtype::bf16).m32n64;
     CHECK(printed(plan_forward(m32n64, {10, 100, 50, Mode::training, Output::softmax, Dtype::bf16, true},
                                h200)) ==
@@ -704,11 +758,12 @@ TEST_SUITE("host plan") {
           "path       training\n"
           "kernels    linear_simt -> column_statistics -> batch_affine -> softmax\n"
           "device     23040 bytes of shared memory per block, clusters of 1\n"
-          "workspace  3840 bytes\n"
+          "workspace  4096 bytes\n"
           "  logits at 0, 2080 bytes\n"
           "  moments at 2304, 832 bytes\n"
           "  multiplier at 3328, 208 bytes\n"
-          "  addend at 3584, 208 bytes\n");
+          "  addend at 3584, 208 bytes\n"
+          "  center at 3840, 212 bytes\n");
     for (int i = 0; i < path_count; ++i) CHECK(name(static_cast<Path>(i)) != "");
     CHECK(name(Path::row_blocks) == "row_blocks");
   }

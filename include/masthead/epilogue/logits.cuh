@@ -8,7 +8,7 @@
 
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-/// Ends a tile with logits in log2 units; y is float.
+/// Ends a tile with logits in log4 units; y is float.
 template <class Policy_>
 struct LogitsEnd {
   using Policy = Policy_;

@@ -23,10 +23,11 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
 
   // Addresses and the cluster's barrier come before the wait: the previous kernel's end hides them.
   const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
-  const auto segment = row_segment<spec.threads, spec.items, access>(p, row);
+  auto segment = row_segment<spec.threads, spec.items, access>(p, row);
   Softmax softmax(storage);
   ptx::grid_dependency_wait();
   if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
+  segment.look_for_centers();
   const PendingElement multiplier = p.template pending_multiplier<access>();
   Sum values[spec.items];
   segment.load(0, values);

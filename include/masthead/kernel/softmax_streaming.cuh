@@ -44,9 +44,10 @@ __global__ void __launch_bounds__(Policy::spec.threads,
   using Softmax = RowSoftmax<Sum, Policy>;
   __shared__ typename Softmax::TempStorage storage;
 
-  const auto segment = row_segment<spec.threads, spec.items, access>(p, std::int64_t{ptx::cluster_index()});
+  auto segment = row_segment<spec.threads, spec.items, access>(p, std::int64_t{ptx::cluster_index()});
   Softmax softmax(storage);
   ptx::grid_dependency_wait();
+  segment.look_for_centers();
   const Sum scale = p.scale(p.template pending_multiplier<access>());
   SoftmaxState<Sum> part;
   for_each_pass(segment, [&](std::int64_t c, Sum(&x)[Policy::spec.items]) {

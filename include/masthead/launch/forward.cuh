@@ -1,6 +1,7 @@
 #pragma once
 /// A forward pass: check, plan, launch.
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -12,6 +13,12 @@
 #include "masthead/launch/probe.cuh"
 
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
+
+/// `count` rows of a matrix from `first` on.
+template <class T>
+Matrix<T> rows_from(const Matrix<T>& matrix, std::int64_t first, std::int64_t count) {
+  return {matrix.data + first * matrix.row_stride, count, matrix.columns, matrix.row_stride};
+}
 
 /// What a caller hands in, with the device it is for.
 template <class T, class U>
@@ -33,6 +40,15 @@ struct ForwardRequest {
             .output = output,
             .y = dtype_of<U>,
             .y_by_tma = is_tensor_map(y)};
+  }
+
+  /// The request for `rows` rows of the batch from `first` on, with x packed in `math_mode` where it is.
+  ForwardRequest of_rows(std::int64_t first, std::int64_t rows, MathMode math_mode) const {
+    ForwardRequest part = *this;
+    part.arguments.x = rows_from(arguments.x, first, rows);
+    part.arguments.y = rows_from(arguments.y, first, rows);
+    if (packed_x.data != nullptr) part.packed_x = packed_x.rows_from(first, rows, scale_bytes(math_mode));
+    return part;
   }
 };
 
@@ -117,16 +133,10 @@ void launch_forward(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   }
 }
 
-/// Runs a pass of a request that check_request let through, on a workspace of the caller's. Throws Error
-/// before anything is launched.
-template <class Policy, Mode mode, ForwardUse use = ForwardUse{}, class T, class U>
-void forward(const ForwardRequest<T, U>& request, const Workspace& workspace) {
-  static_assert(std::is_same_v<T, DeviceElement<Policy::spec.dtype>>,
-                "masthead: the policy's dtype must be the element type of x and weight");
-  check_memory<Policy>(request, mode);
-  const ForwardPlan plan = plan_forward(Policy::spec, request.shape(mode), request.device.limits);
-  refuse_if(check_workspace(workspace, plan.workspace.bytes));
-  if (plan.workspace.bytes > 0) refuse_if(check_device_pointer("workspace", workspace.data, request.device));
+/// Launches a pass that has been checked and planned.
+template <class Policy, Mode mode, ForwardUse use, class T, class U>
+void launch_forward(const ForwardPlan& plan, const ForwardRequest<T, U>& request,
+                    const Workspace& workspace) {
   const RunningStatistics& running = request.running;
   launch_forward<Policy, mode, use>(
       plan, ForwardCall<T, U>{.arguments = request.arguments,
@@ -138,6 +148,26 @@ void forward(const ForwardRequest<T, U>& request, const Workspace& workspace) {
                               .packed_weight = request.packed_weight,
                               .update = {running.mean, running.var, running.momentum.value_or(-1),
                                          running.batches_tracked}});
+}
+
+/// Runs a pass of a request that check_request let through, on a workspace of the caller's. Throws Error
+/// before anything is launched.
+template <class Policy, Mode mode, ForwardUse use = ForwardUse{}, class T, class U>
+void forward(const ForwardRequest<T, U>& request, const Workspace& workspace) {
+  static_assert(std::is_same_v<T, DeviceElement<Policy::spec.dtype>>,
+                "masthead: the policy's dtype must be the element type of x and weight");
+  check_memory<Policy>(request, mode);
+  const ForwardPlan plan = plan_forward(Policy::spec, request.shape(mode), request.device.limits);
+  refuse_if(check_workspace(workspace, plan.workspace.bytes));
+  if (plan.workspace.bytes > 0) refuse_if(check_device_pointer("workspace", workspace.data, request.device));
+  const std::int64_t batch = request.arguments.x.rows;
+  if (plan.rows == batch) return launch_forward<Policy, mode, use>(plan, request, workspace);
+  for (std::int64_t first = 0; first < batch; first += plan.rows) {
+    const std::int64_t rows = std::min(plan.rows, batch - first);
+    const auto part = request.of_rows(first, rows, Policy::spec.math_mode);
+    launch_forward<Policy, mode, use>(plan_forward(Policy::spec, part.shape(mode), request.device.limits),
+                                      part, workspace);
+  }
 }
 
 }  // namespace

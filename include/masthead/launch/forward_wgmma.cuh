@@ -58,6 +58,7 @@ LinearSm90Params<T, Y, Schedule> linear_sm90_params(const ForwardPlan& plan, con
   p.partials = call.template at<SoftmaxPartial>(plan.workspace.partials);
   p.k_steps = static_cast<int>(ceil_div(x.columns, spec.tile.k));
   p.moments = call.template at<Moments<float>>(plan.workspace.moments);
+  if (call.mode == Mode::training) p.any_center = call.centers(plan).any;
   p.tile_moments = call.template at<ColumnMoment>(plan.workspace.moments);
   p.update = call.update;
   return p;
@@ -129,18 +130,20 @@ void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::overlapped>, 
   const OverlapSections& overlap = plan.overlap;
   auto* const progress = call.template at<SectionProgress>(plan.workspace.overlap);
   auto* const affine = reinterpret_cast<AffineColumn*>(progress + OverlapSections::most);
+  auto* const center = reinterpret_cast<float*>(affine + y.columns);
   launch("begin_overlap_sm90_kernel", &begin_overlap_sm90_kernel<T>,
          {.blocks = ceil_div(y.columns, begin_overlap_threads),
           .block_threads = begin_overlap_threads,
           .stream = call.stream,
           .overlap_previous = true},
-         BeginOverlapSm90Params<T>{call.arguments.parameters, affine, progress, overlap.count()});
+         BeginOverlapSm90Params<T>{call.arguments.parameters, affine, center, progress, overlap.count()});
   auto p = linear_sm90_params<Policy, PersistentSchedule>(plan, call, y);
   p.schedule = plan.persistent;
   p.overlap = overlap;
   p.tasks = plan.tasks;
   p.progress = progress;
   p.affine = affine;
+  p.center = center;
   launch("linear_overlapped_sm90_kernel", &linear_overlapped_sm90_kernel<StagedSoftmaxEnd<Policy, U>>,
          linear_sm90_config<Policy>(plan.persistent.clusters, sm90_layout(Policy::spec).shared_bytes(),
                                     call.stream),

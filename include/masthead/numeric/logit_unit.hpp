@@ -12,7 +12,7 @@ struct LogitUnit {
   Sum to_natural;  ///< value * to_natural is in powers of e
 
   MASTHEAD_HOST_DEVICE static LogitUnit natural() { return {static_cast<Sum>(log2e), Sum(1)}; }
-  MASTHEAD_HOST_DEVICE static LogitUnit log2() { return {Sum(1), static_cast<Sum>(ln2)}; }
+  MASTHEAD_HOST_DEVICE static LogitUnit log4() { return {Sum(2), static_cast<Sum>(2 * ln2)}; }
 };
 
 }  // namespace masthead::inline v0::detail

@@ -43,6 +43,7 @@ struct ForwardPlan {
   std::array<std::string_view, 5> kernels = {};
   int kernel_count = 0;
   ForwardWorkspace workspace;
+  std::int64_t rows = 0;     ///< of the batch that the launches take; eval mode repeats them for the rest
   int shared_bytes = 0;      ///< of a block of the GEMM kernel, at most
   int cluster = 1;           ///< blocks of a cluster of the GEMM kernel
   bool cooperative = false;  ///< all blocks of the GEMM kernel must be resident at the same time
@@ -69,6 +70,22 @@ namespace detail {
 [[noreturn]] inline void refuse_plan(const std::string& argument, const std::string& value,
                                      const std::string& rule) {
   throw Error(argument, value, rule);
+}
+
+/// Rows of a batch that a pass of eval mode works on at once, so that 31 bits count what it is cut into.
+inline constexpr std::int64_t most_rows_at_once = 1 << 24;
+
+/// Refuses what TMA cannot address. Throws Error.
+constexpr void refuse_beyond_tma(const PolicySpec& spec, const ForwardShape& shape) {
+  const auto check = [&](const char* argument, std::int64_t extent) {
+    if (extent > most_tma_extent) {
+      refuse_plan(argument, std::to_string(extent),
+                  "must be at most " + std::to_string(most_tma_extent) + " for " + to_string(spec));
+    }
+  };
+  check("x.rows", shape.batch);
+  check("x.columns", shape.in_features);
+  check("weight.rows", shape.out_features);
 }
 
 /// The grid of tiles of y. Throws Error for 2^30 tiles or more: 31 bits must count them.
@@ -151,6 +168,7 @@ constexpr void plan_path(EngineConstant<engine>, ForwardPlan& plan, const Forwar
 constexpr void plan_path(EngineConstant<Engine::wgmma>, ForwardPlan& plan, const ForwardShape& shape,
                          const DeviceLimits& limits) {
   const PolicySpec& spec = plan.policy;
+  refuse_beyond_tma(spec, shape);
   const ClusterGrid grid = cluster_grid(spec, shape);
   plan.cluster = spec.cluster_m;
   refuse_without_cluster(plan, limits);
@@ -177,6 +195,7 @@ constexpr void plan_path(EngineConstant<Engine::wgmma>, ForwardPlan& plan, const
 constexpr void plan_path(EngineConstant<Engine::wgmma_swap_ab>, ForwardPlan& plan, const ForwardShape& shape,
                          const DeviceLimits& limits) {
   const PolicySpec& spec = plan.policy;
+  refuse_beyond_tma(spec, shape);
   (void)cluster_grid(spec, shape);
   const std::int64_t tiles_n = ceil_div(shape.out_features, std::int64_t{spec.tile.n});
   if (shape.mode == Mode::training) {
@@ -241,7 +260,7 @@ constexpr void drop_unused_slots(ForwardPlan& plan) {
       w.logits = {};
       return;
     case Path::resident_training:
-      w.logits = w.overlap = w.multiplier = w.addend = {};
+      w.logits = w.overlap = w.multiplier = w.addend = w.center = {};
       return;
     case Path::one_cluster:
       return;
@@ -250,12 +269,15 @@ constexpr void drop_unused_slots(ForwardPlan& plan) {
 
 }  // namespace detail
 
-/// The plan of a pass over `shape` with `spec` on a device of these `limits`. Throws Error where a size does
-/// not fit in 63 bits, y has 2^30 tiles or more, or the device does not run one block of the policy.
-constexpr ForwardPlan plan_forward(const PolicySpec& spec, const ForwardShape& shape,
-                                   const DeviceLimits& limits) {
+/// The plan of a pass over `shape` with `spec` on a device of these `limits`. In eval mode that is the plan
+/// of the first most_rows_at_once rows; rows beyond are passes behind it. Throws Error where a size does not
+/// fit in 63 bits, y has 2^30 tiles or more, TMA cannot address an operand that it would load, or the device
+/// does not run one block of the policy.
+constexpr ForwardPlan plan_forward(const PolicySpec& spec, ForwardShape shape, const DeviceLimits& limits) {
+  if (shape.mode == Mode::eval) shape.batch = std::min(shape.batch, detail::most_rows_at_once);
   ForwardPlan plan;
   plan.policy = spec;
+  plan.rows = shape.batch;
   plan.shared_bytes = detail::shared_bytes(spec);
   if (plan.shared_bytes > limits.shared_bytes_per_block) {
     detail::refuse_plan("policy", to_string(spec),
@@ -292,6 +314,7 @@ inline std::ostream& operator<<(std::ostream& out, const ForwardPlan& plan) {
   slot("moments", w.moments);
   slot("multiplier", w.multiplier);
   slot("addend", w.addend);
+  slot("center", w.center);
   return out << '\n';
 }
 
