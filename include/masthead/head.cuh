@@ -63,7 +63,8 @@ static void run_selected(const PolicySpec& selected, const ForwardRequest<T, U>&
 
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
-/// A head, y = softmax(scale * BatchNorm1d(x W^T + b), dim=1), on the current device.
+/// A head, y = softmax(scale * BatchNorm1d(x W^T + b), dim=1), on the current device, or on the part of it
+/// that the stream of a call has.
 ///
 ///     masthead::Head<masthead::Precision::bf16> head(parameters, stream);
 ///     head.forward(x, y, stream);
@@ -122,7 +123,9 @@ class Head {
   using Sum = Accumulator<Element>;
 
   /// Checks the parameters, and queues on `stream` the packing that fp32, fp16_scaled and fp8 need: that
-  /// `stream` must exist as long as the Head, which gives its memory back there, and must not be capturing.
+  /// `stream` must not be capturing. The Head gives the memory back in its order; where it has been destroyed
+  /// before the Head, the destructor waits for the work of the current context. Of these precisions a Head
+  /// that was moved from refuses passes and `update`.
   MASTHEAD_THIS_OBJECT Head(const Parameters<Element>& parameters, cudaStream_t stream)
       : parameters_(parameters) {
     const detail::Device device = detail::Device::current(stream);
@@ -156,9 +159,10 @@ class Head {
   /// whose address and row stride are multiples of 16 bytes.
   PolicySpec policy(std::int64_t batch) const { return select(batch, wgmma_, Mode::eval); }
 
-  /// The plan of a pass over `x` on the device that was current in the constructor: policy, path, kernels,
-  /// workspace. It prints itself. `y_by_tma`: y and its rows start at multiples of 16 bytes and are whole
-  /// multiples of them.
+  /// The plan of a pass over `x` on the stream of the constructor, in whose context (a whole device, or the
+  /// multiprocessors of a green context) it fits: policy, path, kernels, workspace. A pass on a stream of
+  /// another context may take another path, with the same bits. The plan prints itself. `y_by_tma`: y and its
+  /// rows start at multiples of 16 bytes and are whole multiples of them.
   ForwardPlan plan(const Matrix<const Element>& x, const WorkspaceOptions& options = {},
                    bool y_by_tma = true) const {
     ForwardShape shape = this->shape(x.rows, options);
@@ -166,7 +170,8 @@ class Head {
     return plan_forward(select(x, options.mode), shape, limits_);
   }
 
-  /// Bytes of workspace, aligned to 256, that a pass over `x` needs: for bf16, 1024 x 8192 -> 8192, that is
+  /// Bytes of workspace, aligned to 256, that a pass over `x` needs, whatever part of the device its stream
+  /// has: for bf16, 1024 x 8192 -> 8192, that is
   /// 0.3 MB for softmax and 34 MB for log-softmax, `{.output = Output::log_softmax}`.
   std::int64_t workspace_bytes(const Matrix<const Element>& x, const WorkspaceOptions& options = {}) const {
     return detail::plan_workspace(select(x, options.mode), shape(x.rows, options)).bytes;
