@@ -52,7 +52,7 @@ void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Ou
   using In = std::remove_const_t<X>;
   const detail::Device device = detail::Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device), output,
-                                  device.limits.architecture, stream);
+                                  device.code_architecture, stream);
 }
 
 /// Writes y = softmax(scale * x, dim=1): scale_softmax with Output::softmax, of the same arguments otherwise.
@@ -69,7 +69,7 @@ void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Ou
   using In = std::remove_const_t<X>;
   const detail::Device device = detail::Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device),
-                                  detail::OutputConstant<output>(), device.limits.architecture, stream);
+                                  detail::OutputConstant<output>(), device.code_architecture, stream);
 }
 
 /// Writes softmax or log-softmax of scale * x with an explicit SoftmaxPolicy in place of the one that the
@@ -81,8 +81,8 @@ void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Ou
   const detail::Device device = detail::Device::current(stream);
   const auto p = detail::scale_softmax_params<In, Out>(x, scale, y, device);
   detail::with_column_access(p, [&]<detail::ColumnAccess access>() {
-    detail::launch_softmax<Policy, detail::SoftmaxKernels::both, access>(p, output,
-                                                                         device.limits.architecture, stream);
+    detail::launch_softmax<Policy, detail::SoftmaxKernels::both, access>(p, output, device.code_architecture,
+                                                                         stream);
   });
 }
 

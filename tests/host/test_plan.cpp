@@ -26,7 +26,21 @@ constexpr DeviceLimits h100_pcie{90, 114, 232448, {114, 57, 27, 12}};
 constexpr DeviceLimits slice_of_60{90, 60, 232448, {60, 30, 14, 7}};
 constexpr DeviceLimits slice_of_16{90, 16, 232448, {16, 8, 4, 2}};
 constexpr DeviceLimits slice_of_1{90, 1, 232448, {1, 0, 0, 0}};
-constexpr DeviceLimits parts_of_sm90[] = {h200, h100_pcie, slice_of_60, slice_of_16, slice_of_1};
+// MIG slices of a seventh, two and three sevenths of an H200, green contexts of 8, 24 and 116
+// multiprocessors, and MPS shares of a tenth, 3 % and 1 %, whose multiprocessors need not lie in one
+// processing cluster.
+constexpr DeviceLimits mig_1g{90, 16, 232448, {16, 8, 4, 2}};
+constexpr DeviceLimits mig_2g{90, 32, 232448, {32, 16, 8, 4}};
+constexpr DeviceLimits mig_3g{90, 60, 232448, {60, 30, 15, 7}};
+constexpr DeviceLimits green_8{90, 8, 232448, {8, 4, 2, 1}};
+constexpr DeviceLimits green_24{90, 24, 232448, {24, 12, 6, 3}};
+constexpr DeviceLimits green_116{90, 116, 232448, {116, 58, 28, 13}};
+constexpr DeviceLimits mps_10{90, 14, 232448, {14, 7, 3, 1}};
+constexpr DeviceLimits mps_3{90, 4, 232448, {4, 2, 1, 0}};
+constexpr DeviceLimits mps_1{90, 2, 232448, {2, 1, 0, 0}};
+constexpr DeviceLimits parts_of_sm90[] = {h200,      h100_pcie, slice_of_60, slice_of_16, slice_of_1,
+                                          mig_1g,    mig_2g,    mig_3g,      green_8,     green_24,
+                                          green_116, mps_10,    mps_3,       mps_1};
 
 constexpr int architectures[] = {75, 80, 86, 89, 90, 100, 120};
 constexpr Precision precisions[] = {Precision::fp64, Precision::fp32_ieee,   Precision::fp32,
@@ -73,6 +87,8 @@ std::vector<std::string_view> kernels_of(Path path, Engine engine) {
       return {"linear_resident"};
     case Path::resident_training:
       return {"linear_training"};
+    case Path::two_pass_training:
+      return {linear, "batch_affine_sm90", "normalize_sums"};
     case Path::one_cluster:
       return {linear};
     case Path::row_blocks:
@@ -118,6 +134,7 @@ Needed needed_by(Path path, const PolicySpec& spec, const ForwardShape& s) {
       logits();
       break;
     case Path::training:
+    case Path::two_pass_training:
       logits();
       moments(spec.engine == Engine::wgmma ? blocks_of(s.batch, spec.tile.m)
                                            : std::min<std::int64_t>(blocks_of(s.batch, 128), 512));
@@ -530,7 +547,90 @@ TEST_SUITE("host plan") {
       }
     }
     CHECK(planned > 10000);
-    CHECK(reached.size() == path_count);
+    CHECK(reached.size() == path_count - 1);
+    CHECK(reached.count(Path::two_pass_training) == 0);  // an H200 holds what the largest sm_90 holds
+  }
+
+  TEST_CASE("on parts of a device a pass has the arithmetic of the whole one, and what waits fits") {
+    // Paths with the same bits: float sums and an exact softmax, quantized logits of eval mode, of training
+    // mode, or one cluster.
+    const auto arithmetic = [](Path path) {
+      switch (path) {
+        case Path::logits:
+        case Path::training:
+          return 0;
+        case Path::two_pass:
+        case Path::overlapped:
+        case Path::resident:
+        case Path::row_blocks:
+          return 1;
+        case Path::resident_training:
+        case Path::two_pass_training:
+          return 2;
+        case Path::one_cluster:
+          return 3;
+      }
+      return -1;
+    };
+    std::int64_t compared = 0, other_paths = 0;
+    std::set<Path> training;
+    for_each_shape([&](Precision precision, int architecture, const ForwardShape& shape) {
+      if (architecture != 90) return;
+      const PolicySpec spec = select_policy(precision, architecture, shape.batch, shape.in_features,
+                                            shape.out_features, true, shape.mode == Mode::training);
+      const ForwardPlan whole = plan_forward(spec, shape, h200);
+      for (const DeviceLimits& limits : parts_of_sm90) {
+        if (is_refused(spec, shape, limits)) continue;
+        const ForwardPlan part = plan_forward(spec, shape, limits);
+        REQUIRE_MESSAGE(arithmetic(part.path) == arithmetic(whole.path), text(spec, shape, limits), '\n',
+                        part, whole);
+        REQUIRE_MESSAGE(part.workspace.bytes == whole.workspace.bytes, text(spec, shape, limits));
+        if (part.cooperative) {
+          REQUIRE_MESSAGE(part.resident.clusters() * part.cluster <= limits.multiprocessors,
+                          text(spec, shape, limits));
+        }
+        other_paths += part.path != whole.path;
+        if (shape.mode == Mode::training) training.insert(part.path);
+        ++compared;
+      }
+    });
+    CHECK(compared > 100000);
+    CHECK(other_paths > 1000);
+    CHECK(training == std::set{Path::training, Path::resident_training, Path::two_pass_training});
+  }
+
+  TEST_CASE("16 multiprocessors run 1024 x 512 -> 8192 in both modes, in the workspace of a whole device") {
+    for (const DeviceLimits& limits : {mig_1g, mps_10, green_8}) {
+      ForwardShape shape{1024, 512, 8192, Mode::eval, Output::softmax, Dtype::bf16, true};
+      CHECK(plan_forward(m128n256, shape, h200).path == Path::resident);
+      CHECK(plan_forward(m128n256, shape, limits).path == Path::two_pass);
+      shape.mode = Mode::training;
+      CHECK(plan_forward(m128n256, shape, h200).path == Path::resident_training);
+      const ForwardPlan plan = plan_forward(m128n256, shape, limits);
+      CHECK(plan.path == Path::two_pass_training);
+      CHECK_FALSE(plan.cooperative);
+      CHECK(plan.workspace.bytes == plan_forward(m128n256, shape, h200).workspace.bytes);
+    }
+  }
+
+  TEST_CASE("the two-pass training path keeps the affine in one piece, and partials in shared memory") {
+    std::int64_t checked = 0;
+    std::int64_t most_parts = 0;
+    for_each_shape([&](Precision precision, int architecture, const ForwardShape& shape) {
+      if (architecture != 90 || shape.mode != Mode::training) return;
+      const PolicySpec spec = select_policy(precision, architecture, shape.batch, shape.in_features,
+                                            shape.out_features, true, true);
+      if (is_refused(spec, shape, mig_1g)) return;
+      const ForwardPlan plan = plan_forward(spec, shape, mig_1g);
+      if (plan.path != Path::two_pass_training) return;
+      const WorkspaceSlot &multiplier = plan.workspace.multiplier, &addend = plan.workspace.addend;
+      REQUIRE(addend.offset + addend.bytes - multiplier.offset >= 8 * shape.out_features);
+      most_parts = std::max<std::int64_t>(most_parts, plan.persistent.grid.tiles_n);
+      ++checked;
+    });
+    CHECK(checked > 0);
+    // 16 rows of partials beside 16.5 KB.
+    CHECK(most_parts * 16 * 8 + 17 * 1024 <= shared_bytes_per_block(90));
   }
 
   TEST_CASE("a path is compiled for no policy of an engine without it") {
@@ -544,6 +644,7 @@ TEST_SUITE("host plan") {
         case Path::overlapped:
         case Path::resident:
         case Path::resident_training:
+        case Path::two_pass_training:
           return {Engine::wgmma};
         case Path::one_cluster:
         case Path::row_blocks:

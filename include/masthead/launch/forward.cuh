@@ -52,19 +52,19 @@ struct ForwardRequest {
   }
 };
 
-// Internal linkage, as of the launches of the wgmma engines: see launch/probe.cuh.
-namespace {
+// Static: an object that is compiled for sm_90a keeps its own launches beside one for sm_90 (an anonymous
+// namespace does not serve, as nvcc gives it a name).
 
 /// Checks what can be known of a request without its policy. Throws Error.
 template <class T, class U>
-void check_request(const ForwardRequest<T, U>& request, Mode mode) {
+static void check_request(const ForwardRequest<T, U>& request, Mode mode) {
   refuse_if(check_arguments(request.arguments, mode));
   if (mode == Mode::training) refuse_if(check_running(request.running, request.arguments.y.columns));
 }
 
 /// Checks the pointers, the code, and what TMA asks of the operands. Throws Error.
 template <class Policy, class T, class U>
-void check_memory(const ForwardRequest<T, U>& request, Mode mode) {
+static void check_memory(const ForwardRequest<T, U>& request, Mode mode) {
   const auto& [x, parameters, y, output] = request.arguments;
   const Device& device = request.device;
   if (!request.checked_parameters) refuse_if(check_device_pointers(parameters, device));
@@ -86,16 +86,16 @@ void check_memory(const ForwardRequest<T, U>& request, Mode mode) {
 
 /// Launches the path of logits in memory, which every engine has.
 template <class Policy, bool log_softmax, Engine engine, class T, class U>
-void launch_path(EngineConstant<engine> constant, PathConstant<Path::logits>, const ForwardPlan& plan,
-                 const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<engine> constant, PathConstant<Path::logits>, const ForwardPlan& plan,
+                        const ForwardCall<T, U>& call) {
   launch_linear<Policy, Path::logits>(constant, plan, call);
   launch_row_softmax<log_softmax>(plan, call);
 }
 
 /// Launches the training path of sums in memory, which every engine has.
 template <class Policy, bool log_softmax, Engine engine, class T, class U>
-void launch_path(EngineConstant<engine> constant, PathConstant<Path::training>, const ForwardPlan& plan,
-                 const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<engine> constant, PathConstant<Path::training>,
+                        const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   launch_linear<Policy, Path::training>(constant, plan, call);
   if constexpr (!EngineTraits<engine>::takes_moments) launch_column_statistics(plan, call);
   launch_training_end<log_softmax>(plan, call);
@@ -103,7 +103,7 @@ void launch_path(EngineConstant<engine> constant, PathConstant<Path::training>, 
 
 /// Launches the kernels of a plan.
 template <class Policy, Mode mode, ForwardUse use, class T, class U>
-void launch_forward(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+static void launch_forward(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   const auto follow = [&]<Path path>() {
     if constexpr (may_take(path, Policy::spec, dtype_of<U>, mode, use)) {
       launch_path<Policy, use.log_softmax>(EngineConstant<Policy::spec.engine>(), PathConstant<path>(), plan,
@@ -126,6 +126,8 @@ void launch_forward(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
       return follow.template operator()<Path::resident>();
     case Path::resident_training:
       return follow.template operator()<Path::resident_training>();
+    case Path::two_pass_training:
+      return follow.template operator()<Path::two_pass_training>();
     case Path::one_cluster:
       return follow.template operator()<Path::one_cluster>();
     case Path::row_blocks:
@@ -135,14 +137,14 @@ void launch_forward(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
 
 /// Launches a pass that has been checked and planned.
 template <class Policy, Mode mode, ForwardUse use, class T, class U>
-void launch_forward(const ForwardPlan& plan, const ForwardRequest<T, U>& request,
-                    const Workspace& workspace) {
+static void launch_forward(const ForwardPlan& plan, const ForwardRequest<T, U>& request,
+                           const Workspace& workspace) {
   const RunningStatistics& running = request.running;
   launch_forward<Policy, mode, use>(
       plan, ForwardCall<T, U>{.arguments = request.arguments,
                               .mode = mode,
                               .stream = request.stream,
-                              .architecture = request.device.limits.architecture,
+                              .architecture = request.device.code_architecture,
                               .workspace = static_cast<unsigned char*>(workspace.data),
                               .packed_x = request.packed_x,
                               .packed_weight = request.packed_weight,
@@ -153,7 +155,7 @@ void launch_forward(const ForwardPlan& plan, const ForwardRequest<T, U>& request
 /// Runs a pass of a request that check_request let through, on a workspace of the caller's. Throws Error
 /// before anything is launched.
 template <class Policy, Mode mode, ForwardUse use = ForwardUse{}, class T, class U>
-void forward(const ForwardRequest<T, U>& request, const Workspace& workspace) {
+static void forward(const ForwardRequest<T, U>& request, const Workspace& workspace) {
   static_assert(std::is_same_v<T, DeviceElement<Policy::spec.dtype>>,
                 "masthead: the policy's dtype must be the element type of x and weight");
   check_memory<Policy>(request, mode);
@@ -169,7 +171,5 @@ void forward(const ForwardRequest<T, U>& request, const Workspace& workspace) {
                                       part, workspace);
   }
 }
-
-}  // namespace
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

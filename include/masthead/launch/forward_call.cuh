@@ -56,9 +56,9 @@ using PathConstant = std::integral_constant<Path, path>;
 /// Launches softmax_kernel on sums under an affine of each column, or on logits. `log_softmax`: whether
 /// log-softmax is compiled.
 template <bool log_softmax, class T, class U>
-void launch_row_softmax(const ForwardPlan& plan, const ForwardCall<T, U>& call,
-                        const ConstVector& multiplier = {}, const ConstVector& addend = {},
-                        const ColumnCenters<Accumulator<T>>& centers = {}) {
+static void launch_row_softmax(const ForwardPlan& plan, const ForwardCall<T, U>& call,
+                               const ConstVector& multiplier = {}, const ConstVector& addend = {},
+                               const ColumnCenters<Accumulator<T>>& centers = {}) {
   using Sum = Accumulator<T>;
   const SoftmaxParams<Sum, U> params{.x = call.sums(plan),
                                      .y = call.arguments.y,
@@ -76,7 +76,7 @@ void launch_row_softmax(const ForwardPlan& plan, const ForwardCall<T, U>& call,
 
 /// Launches column_statistics_kernel.
 template <class T, class U>
-void launch_column_statistics(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+static void launch_column_statistics(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   using Sum = Accumulator<T>;
   const auto splits = static_cast<int>(moment_splits(plan.policy, call.arguments.y.rows));
   launch("column_statistics_kernel", column_statistics_kernel<Sum>,
@@ -90,7 +90,7 @@ void launch_column_statistics(const ForwardPlan& plan, const ForwardCall<T, U>& 
 /// Launches batch_affine_kernel and softmax: what is left of a training pass whose sums and moments
 /// are in memory.
 template <bool log_softmax, class T, class U>
-void launch_training_end(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+static void launch_training_end(const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   using Sum = Accumulator<T>;
   const ForwardWorkspace& w = plan.workspace;
   const std::int64_t features = call.arguments.y.columns;

@@ -116,6 +116,16 @@ constexpr ResidentSchedule resident_schedule(const PolicySpec& spec, const Clust
   return ResidentSchedule::of(grid, clusters, resident_tiles);
 }
 
+/// Clusters of `size` blocks, one block per multiprocessor, that the largest sm_90 holds. A training pass
+/// that would be resident there has the bits of the resident path wherever it runs.
+constexpr int largest_resident_clusters(int size) { return 132 / size; }
+
+/// Whether a training pass has the bits of the resident path: it is that of `spec` on the largest sm_90.
+constexpr bool trains_resident(const PolicySpec& spec, const ForwardShape& shape, const ClusterGrid& grid) {
+  return shape.y == spec.dtype && !is_packed(spec.math_mode) && sm90_layout(spec).stashes_sums() &&
+         resident_schedule(spec, grid, largest_resident_clusters(spec.cluster_m)).columns != 0;
+}
+
 /// Whether a kernel of `spec` can normalize rows under the mainloop: a warp's vectors must lie in one column
 /// part of the row.
 constexpr bool can_overlap(const PolicySpec& spec) {
@@ -176,13 +186,13 @@ constexpr void plan_path(EngineConstant<Engine::wgmma>, ForwardPlan& plan, const
   plan.persistent = {grid, std::min(clusters, grid.size())};
   const bool narrow_softmax = size_of(shape.y) == 2 && shape.output == Output::softmax;
   const bool training = shape.mode == Mode::training;
-  if (narrow_softmax && (!training || (shape.y == spec.dtype && !is_packed(spec.math_mode) &&
-                                       sm90_layout(spec).stashes_sums()))) {
-    plan.resident = resident_schedule(spec, grid, clusters);
-  }
+  const bool resident_bits = narrow_softmax && (!training || trains_resident(spec, shape, grid));
+  if (resident_bits) plan.resident = resident_schedule(spec, grid, clusters);
   plan.cooperative = plan.resident.columns != 0;
   if (training) {
-    plan.path = plan.cooperative ? Path::resident_training : Path::training;
+    plan.path = plan.cooperative ? Path::resident_training
+                : resident_bits  ? Path::two_pass_training
+                                 : Path::training;
   } else if (!narrow_softmax) {
     plan.path = Path::logits;
   } else if (plan.cooperative) {
@@ -235,6 +245,8 @@ constexpr void add_kernels(ForwardPlan& plan) {
         return add("linear_resident");
       case Path::resident_training:
         return add("linear_training");
+      case Path::two_pass_training:
+        return add(Traits::linear_kernel, "batch_affine_sm90", "normalize_sums");
       case Path::one_cluster:
         return add(Traits::linear_kernel);
       case Path::row_blocks:
@@ -249,6 +261,7 @@ constexpr void drop_unused_slots(ForwardPlan& plan) {
   switch (plan.path) {
     case Path::logits:
     case Path::training:
+    case Path::two_pass_training:
     case Path::row_blocks:
       w.partials = w.overlap = {};
       return;
@@ -344,6 +357,7 @@ constexpr bool may_take(Path path, const PolicySpec& spec, Dtype y, Mode mode, c
     case Path::resident:
       return wgmma && eval && narrow;
     case Path::resident_training:
+    case Path::two_pass_training:
       return wgmma && training && narrow && y == spec.dtype && !is_packed(spec.math_mode) &&
              sm90_layout(spec).stashes_sums();
     case Path::one_cluster:
