@@ -5,6 +5,7 @@
 
 #include "masthead/core/architectures.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/softmax/row_of_any_magnitude.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
@@ -33,8 +34,9 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
   segment.load(0, values);
   ptx::grid_dependency_trigger();
   const Sum scale = p.scale(multiplier);
-  softmax.template apply<output, segment.vector, segment.whole>(values, scale,
-                                                                [&](int i) { return segment.inside(0, i); });
+  const bool small = softmax.template apply_if_small<output, segment.vector, segment.whole>(
+      values, scale, [&](int i) { return segment.inside(0, i); });
+  if (!small) return softmax_of_any_magnitude<output, access, Policy>(p, storage);
   segment.store(0, values);
 }
 
