@@ -71,6 +71,48 @@ struct LogError {
   std::string where;
 };
 
+/// The largest difference of log-probabilities that separate operators lose to float64, as torch's do: the
+/// sum (exact here) and the bias rounded to Sum, Welford's statistics in Sum, BatchNorm step by step.
+template <class Sum>
+double separate_operators_error(const HeadProblem& p, const SoftmaxReference& reference, bool training) {
+  const auto element = [](const std::vector<double>& v, std::int64_t n, double absent) {
+    return static_cast<Sum>(v.empty() ? absent : v.size() == 1 ? v[0] : v[at(n)]);
+  };
+  std::vector<double> logits(at(p.batch * p.out_features));
+  std::vector<Sum> z(at(p.batch));
+  for (std::int64_t n = 0; n < p.out_features; ++n) {
+    for (std::int64_t m = 0; m < p.batch; ++m) {
+      double sum = 0;
+      for (std::int64_t k = 0; k < p.in_features; ++k) {
+        sum += p.x[at(m, p.in_features, k)] * p.weight[at(n, p.in_features, k)];
+      }
+      z[at(m)] = static_cast<Sum>(sum) + element(p.bias, n, 0);
+    }
+    Sum mean = element(p.running_mean, n, 0), var = element(p.running_var, n, 1);
+    if (training) {
+      mean = 0, var = 0;
+      for (std::int64_t m = 0; m < p.batch; ++m) {
+        const Sum delta = z[at(m)] - mean;
+        mean += delta / static_cast<Sum>(m + 1);
+        var += delta * (z[at(m)] - mean);
+      }
+      var /= static_cast<Sum>(p.batch);
+    }
+    const Sum inverse = 1 / std::sqrt(var + static_cast<Sum>(p.epsilon));
+    for (std::int64_t m = 0; m < p.batch; ++m) {
+      const Sum y = (z[at(m)] - mean) * inverse * element(p.gamma, n, 1) + element(p.beta, n, 0);
+      logits[at(m, p.out_features, n)] = y * element(p.scale, n, 1);
+    }
+  }
+  const SoftmaxReference got =
+      softmax_reference(logits, p.batch, p.out_features, std::vector<double>(logits.size()));
+  double error = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    error = std::max(error, std::abs(got.log_probability[i] - reference.log_probability[i]));
+  }
+  return error;
+}
+
 /// Compares log-probabilities with the reference of logits that a computation in floats (or doubles) rounds a
 /// few times, relative to themselves and to the largest of their row.
 inline LogError log_error(const SoftmaxReference& reference, const std::vector<double>& got, bool doubles) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "device_problem.cuh"
@@ -75,6 +77,10 @@ void test_far_means() {
           if (precision == Precision::fp8 && far == Far::sum) continue;  // a large weight rounds its row
           if (masthead::dtype_of<T> == Dtype::f16 && ratio > 1e4 && far == Far::sum)
             continue;  // beyond 65504
+          std::ostringstream text;
+          text << shape << ' ' << name(mode) << (far == Far::sum ? " sums" : " biases") << ", ratio "
+               << ratio;
+          const std::string what = text.str();
           DeviceProblem<T> problem(p, c);
           const Stream stream;
           const Head<precision> head(problem.parameters(), stream);
@@ -84,9 +90,11 @@ void test_far_means() {
                                             .values();
           const HeadReference reference = head_reference(p, mode == Mode::training);
           const LogError worst = log_error(reference.softmax, y, sizeof(Sum) == 8);
-          CHECK_MESSAGE(worst.error <= worst.bound, shape, ' ', name(mode),
-                        far == Far::sum ? " sum" : " bias", " ratio ", ratio, " error ", worst.error,
-                        " bound ", worst.bound, " at ", worst.where);
+          // Statistics of a batch are rounded in Sum on the way, as torch's are.
+          const double lost =
+              mode == Mode::eval ? 0 : separate_operators_error<Sum>(p, reference.softmax, true);
+          CHECK_MESSAGE(worst.error <= std::max(worst.bound, 2 * lost), what, " error ", worst.error,
+                        " bound ", worst.bound, " or twice ", lost, " at ", worst.where);
           if constexpr (!std::is_same_v<T, Sum>) {
             // What leaves as 16 bits passes another end of the tile.
             const std::vector<double> narrow =
@@ -96,7 +104,7 @@ void test_far_means() {
               const double right = reference.softmax.probability[i];
               wrong += !(std::abs(narrow[i] - right) <= 0.01 * right + 1e-6);
             }
-            CHECK_MESSAGE(wrong == 0, shape, ' ', name(mode), " ratio ", ratio, ": ", wrong, " wrong");
+            CHECK_MESSAGE(wrong == 0, what, ": ", wrong, " wrong");
           }
           for (const Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
         }
