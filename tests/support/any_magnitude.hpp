@@ -138,7 +138,7 @@ inline std::vector<LargeRow> large_rows(masthead::Dtype dtype, std::int64_t colu
 struct LargeReference {
   std::string name;
   bool none = false;  // the row has no softmax: NaN throughout
-  std::vector<double> p, log_p;
+  std::vector<double> p = {}, log_p = {};
 };
 
 inline LargeReference reference_of(const LargeRow& row, masthead::Dtype dtype) {

@@ -1,5 +1,5 @@
 #pragma once
-/// Softmax of a row of any magnitude, read from memory three times.
+/// Softmax of a row of any magnitude, read from memory: twice more than a kernel has.
 
 #include <cstdint>
 #include <type_traits>
@@ -7,6 +7,7 @@
 #include "masthead/core/architectures.cuh"
 #include "masthead/numeric/feature.cuh"
 #include "masthead/numeric/softmax_state.hpp"
+#include "masthead/ptx/compiler_fence.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
@@ -35,18 +36,17 @@ __device__ __noinline__ void softmax_of_any_magnitude(
   const Index mine = first + static_cast<int>(threadIdx.x) % threads;
   const In* const x = p.x.data + row * p.x.row_stride;
   const Sum shared = one_multiplier ? load_feature(p.multiplier, 0, Sum(1)) : Sum(1);
-  const auto reload_parameters = [] { asm volatile("" ::: "memory"); };
   const auto half_logit = [&](Index column) {
     if constexpr (one_multiplier) {
       return widen(x[column]) * shared * Sum(0.5);
     } else {
       // One after the other, from parameters that are read again: three loads in flight take eight registers
       // more.
-      reload_parameters();
+      ptx::compiler_fence();
       const Sum multiplier = load_feature(p.multiplier, column, Sum(1));
-      reload_parameters();
+      ptx::compiler_fence();
       const Sum addend = load_feature(p.addend, column, Sum(0));
-      reload_parameters();
+      ptx::compiler_fence();
       return fma(widen(x[column]), multiplier, addend) * Sum(0.5);
     }
   };
