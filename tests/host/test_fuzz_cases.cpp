@@ -234,7 +234,7 @@ TEST_SUITE("fuzz cases") {
       CHECK(c.in_features >= 1);
       if (c.training()) CHECK(c.rows >= 2);
     }
-    for (const auto& [kind, count] : seen) CHECK_MESSAGE(count >= 20, kind, ' ', count);
+    for (const auto& kind : seen) CHECK_MESSAGE(kind.second >= 20, kind.first, ' ', kind.second);
     CHECK(seen.size() > 100);
     CHECK(most_rows == limits.side);
     CHECK(most_columns == limits.side);
@@ -336,7 +336,7 @@ TEST_SUITE("fuzz judge") {
       }
     }
     CHECK(used.size() == 6);
-    for (const auto& [precision, part] : used) CHECK_MESSAGE(part > 0.1, precision, ' ', part);
+    for (const auto& of : used) CHECK_MESSAGE(of.second > 0.1, of.first, ' ', of.second);
   }
 
   TEST_CASE("the CPU's results are accepted, and planted faults in them found") {

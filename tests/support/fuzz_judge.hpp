@@ -30,7 +30,7 @@
 ///
 /// **scale_softmax**: l = scale x. With one scale for a row, errors are relative to the distance from the
 /// maximum: c u |l - max|, and, where products may be rounded before they are subtracted (the CPU, and
-/// anything beyond 2^28), u (|l| + |max|) for logits that differ from the maximum, unless the scale is a
+/// anything beyond 2^28), 2 u (|l| + |max|) for logits that differ from the maximum, unless the scale is a
 /// power of two. With a scale per column, l is the product rounded to the type of the sums, as torch's is,
 /// and the bound is c u |l - max|.
 ///
@@ -38,10 +38,13 @@
 ///
 ///   log p_j - t_j - log(sum p exp t) - s  <=  log of the result  <=  log p_j + t_j + sum p t + s
 ///
-/// A probability is then rounded to y (0.75 units in the last place where it may have been a quantized logit,
-/// else 0.5; or, near 0, flushed), a logarithm too, after c u of itself. Rows sum to 1 within s, the rounding
-/// to y, and what may be flushed. A row with a NaN or +inf, or of -inf alone, is all NaN; -inf is exactly 0.
-/// Rows in which the contract does not hold, since a product, a sum or a logit leaves float, are not judged.
+/// A probability is then rounded to y (half a unit in the last place, or flushed near 0), a logarithm too,
+/// after c u of itself. Where a 16-bit probability may have been a quantized logit, half a step of the fixed
+/// point comes to it, and as much to the sum of its row: 2^-10 ln 2 for bfloat16; 2^-13 ln 2 for half, and
+/// 2^-9 ln 2 for logits that may be 15 powers of two below the shift. Rows sum to 1 within s, the rounding to
+/// y, the quantizing, and what may be flushed. A row with a NaN or +inf, or of -inf alone, is all NaN; -inf
+/// is exactly 0. Rows in which the contract does not hold, since a product, a sum or a logit leaves float,
+/// are not judged.
 
 #include <cmath>
 #include <cstdint>
@@ -316,7 +319,10 @@ struct RowRules {
   masthead::Output output = masthead::Output::softmax;
   Dtype sums = Dtype::f32, y = Dtype::f32;
   double stored_error = 0;  ///< relative, of rounding to y
-  double tiny = 0;          ///< what of a probability may be flushed
+  double quantized = 0;     ///< relative, of a probability that was a quantized logit, its row's sum included
+  double quantized_far = 0;  ///< besides, `far_quantized` below the maximum
+  double quantized_sum = 0;  ///< besides, of the sum of a row
+  double tiny = 0;           ///< what of a probability may be flushed
   bool twins = false;
   std::int64_t target_row = -1, target_column = -1;  ///< whose bounds are asked for; none: -1
 };
@@ -326,21 +332,32 @@ inline RowRules row_rules(const Case& c, bool quantized) {
   RowRules r;
   r.columns = c.columns, r.output = c.output;
   r.sums = sums_of(c.x), r.y = c.y;
-  const double units = quantized && c.output == masthead::Output::softmax && bytes_of(c.y) == 2 ? 0.75 : 0.5;
   const double unit = c.y == Dtype::f16 ? 0x1p-11 : c.y == Dtype::bf16 ? 0x1p-8 : roundoff(c.y);
-  r.stored_error = c.y == r.sums ? 0 : 2 * units * unit;
+  r.stored_error = c.y == r.sums ? 0 : unit;
+  if (quantized && c.output == masthead::Output::softmax && bytes_of(c.y) == 2) {
+    constexpr double ln2 = 0.6931471805599453;
+    r.quantized = 2 * ln2 * (c.y == Dtype::f16 ? 0x1p-13 : 0x1p-10);
+    if (c.y == Dtype::f16) {
+      r.quantized_far = ln2 * 0x1p-9;
+      r.quantized_sum = r.quantized_far * fmin(1.0, static_cast<double>(c.columns) * 0x1p-14);
+    }
+  }
   const double of_y = c.y == Dtype::f64 ? 0x1p-1022 : c.y == Dtype::f16 ? 0x1p-25 : 0x1p-126;
   r.tiny = 2 * (r.sums == Dtype::f64 ? of_y : fmax(of_y, 0x1p-126));
   r.twins = c.twins;
   return r;
 }
 
+/// A natural logit as far below the maximum of its row may be 15 powers of two below an integer above it.
+inline constexpr double far_quantized = 14 * 0.6931471805599453;
+
 /// What is asked of one element: that it lies in [low, high].
 struct Bounds {
   double low, high, middle;
 };
 
-MASTHEAD_HOST_DEVICE Bounds bounds_of(const RowRules& r, double log_p, double lower, double upper) {
+MASTHEAD_HOST_DEVICE Bounds bounds_of(const RowRules& r, double distance, double log_p, double lower,
+                                      double upper) {
   const double cu = error_unit_of(r.sums);
   if (r.output == masthead::Output::log_softmax) {
     const double relative = cu + r.stored_error;
@@ -350,8 +367,9 @@ MASTHEAD_HOST_DEVICE Bounds bounds_of(const RowRules& r, double log_p, double lo
     const double least = -largest_of(r.y) * (1 - 2 * r.stored_error - cu);
     return {low < least ? -INFINITY : low, high, log_p};
   }
-  return {exp(log_p - lower) * (1 - r.stored_error) - r.tiny,
-          exp(log_p + upper) * (1 + r.stored_error) + r.tiny, exp(log_p)};
+  const double stored =
+      r.stored_error + r.quantized + r.quantized_sum + (distance > far_quantized ? r.quantized_far : 0);
+  return {exp(log_p - lower) * (1 - stored) - r.tiny, exp(log_p + upper) * (1 + stored) + r.tiny, exp(log_p)};
 }
 
 /// Judges a row by the threads of `group`, all of which call this together. `got(column)` is the result as a
@@ -425,7 +443,7 @@ MASTHEAD_HOST_DEVICE void judge_row(const Group& group, const Logits& logits, co
       b.low = b.high = r.output == masthead::Output::softmax ? 0 : -INFINITY;
     } else {
       const double t = error_of(l, j);
-      b = bounds_of(r, -distance(l) - log_sum, t + fall + of_sum, t + rise + of_sum);
+      b = bounds_of(r, distance(l), -distance(l) - log_sum, t + fall + of_sum, t + rise + of_sum);
     }
     if (wants && j == r.target_column) verdict.target(b.low, b.high, false);
     if (unwritten(j)) {
@@ -444,7 +462,8 @@ MASTHEAD_HOST_DEVICE void judge_row(const Group& group, const Logits& logits, co
   }
   if (r.output == masthead::Output::softmax) {
     total = group.sum(total);
-    const double allowed = of_sum + r.stored_error + static_cast<double>(r.columns) * (r.tiny + 0x1p-52);
+    const double allowed = of_sum + r.stored_error + r.quantized + 2 * r.quantized_sum +
+                           static_cast<double>(r.columns) * (r.tiny + 0x1p-52);
     if (first == 0 && !(fabs(total - 1) <= allowed)) {
       verdict.wrong(Fault::row_sum, row, -1, total, 1 - allowed, 1 + allowed);
     }
