@@ -1,21 +1,24 @@
 #pragma once
 /// BatchNorm and scale folded into a linear layer's weight and bias, for export.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/kernel/fold_batch_norm.cuh"
 #include "masthead/launch/device.cuh"
 #include "masthead/launch/launch.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// Writes `weight` (out_features, in_features) and `bias` (out_features, any dtype) such that softmax(x
 /// weight^T + bias) is the head's result in eval mode; the scale, if given, is folded in too.
 ///
 /// Folded elements are rounded once, to T: for 16-bit weights that is less exact than the head itself, which
-/// leaves the weight alone. `weight` may be the parameters' own. The call is queued on `stream` and does not
-/// synchronize. Throws Error for bad arguments, with the outputs untouched.
+/// leaves the weight alone. `weight` and `bias` may be the parameters' own. The call is queued on `stream`
+/// and does not synchronize. Throws Error for bad arguments, with the outputs untouched.
 template <class T>
 void fold_batch_norm(const Parameters<T>& parameters, const Matrix<T>& weight, const MutableVector& bias,
                      cudaStream_t stream) {
@@ -30,3 +33,6 @@ void fold_batch_norm(const Parameters<T>& parameters, const Matrix<T>& weight, c
 }
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

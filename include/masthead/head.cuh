@@ -1,6 +1,9 @@
 #pragma once
 /// The head as an object: parameters once, then forward passes.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
@@ -8,11 +11,11 @@
 #include <type_traits>
 #include <utility>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/forward.cuh"
 #include "masthead/launch/packed_weight.cuh"
 #include "masthead/launch/stream_buffer.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0 {
 
 /// What a Head is compiled with. Leaving a part out saves its compilation and makes the program smaller;
@@ -186,7 +189,7 @@ class Head {
     } else {
       std::int64_t most = 0;
       const auto consider = [&]<PolicySpec spec>() {
-        most = std::max(most, detail::plan_workspace(spec, shape).bytes);
+        most = (std::max)(most, detail::plan_workspace(spec, shape).bytes);
       };
       options.mode == Mode::training ? detail::for_each_shipped<precision, parts, true>(consider)
                                      : detail::for_each_shipped<precision, parts, false>(consider);
@@ -287,3 +290,6 @@ class Head {
 };
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

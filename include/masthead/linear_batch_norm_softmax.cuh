@@ -1,14 +1,17 @@
 #pragma once
 /// The whole head with an explicit policy: y = softmax(scale * BatchNorm1d(x W^T + b), dim=1).
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <string>
 #include <utility>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/forward.cuh"
 #include "masthead/launch/packed_weight.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0 {
 
 /// The arguments of a head whose operands the caller has quantized to e4m3: x ~ x_scale[m] * head.x[m, k],
@@ -26,7 +29,8 @@ struct QuantizedArguments {
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 template <class U>
-Reason check_quantized(const QuantizedArguments<U>& arguments, Mode mode) {
+Reason check_quantized(const QuantizedArguments<U>& arguments, Mode mode, const RunningStatistics& running,
+                       const Workspace& workspace) {
   const auto& [head, x_scale, weight_scale] = arguments;
   if (Reason reason = check_arguments(head, mode)) return reason;
   if (Reason reason = check_vector("x_scale", x_scale, false, {head.x.rows})) return reason;
@@ -39,6 +43,15 @@ Reason check_quantized(const QuantizedArguments<U>& arguments, Mode mode) {
       return Error(std::string(argument) + ".dtype", std::string(name(vector.dtype)), "must be f32");
     }
   }
+  for (const NamedRegion& written :
+       {NamedRegion{"y", region_of(head.y)}, NamedRegion{"running.mean", region_of(running.mean)},
+        NamedRegion{"running.var", region_of(running.var)}, NamedRegion{"workspace", region_of(workspace)}}) {
+    if (Reason reason =
+            check_apart(written.name, written.region,
+                        {{"x_scale", region_of(x_scale)}, {"weight_scale", region_of(weight_scale)}})) {
+      return reason;
+    }
+  }
   if (Reason reason = check_rows_aligned("x", head.x)) return reason;
   return check_rows_aligned("weight", head.parameters.weight);
 }
@@ -46,8 +59,9 @@ Reason check_quantized(const QuantizedArguments<U>& arguments, Mode mode) {
 /// The request for operands that the caller has quantized to e4m3. Throws Error.
 template <class U>
 ForwardRequest<__nv_fp8_e4m3, U> quantized_request(const QuantizedArguments<U>& arguments, Mode mode,
-                                                   const RunningStatistics& running, cudaStream_t stream) {
-  refuse_if(check_quantized(arguments, mode));
+                                                   const RunningStatistics& running,
+                                                   const Workspace& workspace, cudaStream_t stream) {
+  refuse_if(check_quantized(arguments, mode, running, workspace));
   const Device device = Device::current(stream);
   refuse_if(check_device_pointer("x_scale", arguments.x_scale.data, device));
   refuse_if(check_device_pointer("weight_scale", arguments.weight_scale.data, device));
@@ -76,6 +90,22 @@ ForwardWorkspace workspace_of(const HeadArguments<T, U>& arguments, Mode mode) {
                                        .mode = mode,
                                        .output = arguments.output,
                                        .y = dtype_of<U>});
+}
+
+template <class Policy>
+constexpr void lacks_packed_weight() {
+  static_assert(
+      !is_packed(Policy::spec.math_mode),
+      "masthead::linear_batch_norm_softmax: a policy of MathMode f16, f16x3 or e4m3 multiplies packed "
+      "operands and takes the packed weight, PackedWeight::of<math_mode>(weight, device, stream), "
+      "behind the arguments");
+}
+template <class Policy>
+constexpr void takes_no_packed_weight() {
+  static_assert(
+      is_packed(Policy::spec.math_mode),
+      "masthead::linear_batch_norm_softmax: a policy of MathMode plain or tf32 multiplies the weight "
+      "where it is and takes no PackedWeight");
 }
 
 /// Runs a pass with an explicit policy: check, plan, launch.
@@ -173,6 +203,32 @@ requires(detail::is_packed(Policy::spec.math_mode)) MASTHEAD_THIS_OBJECT
       workspace);
 }
 
+/// Says, of a policy whose math mode multiplies packed operands, that the call lacks the packed weight.
+template <class Policy, class T, detail::HeadOutputOf<T> U>
+requires(detail::is_packed(Policy::spec.math_mode)) void linear_batch_norm_softmax(const HeadArguments<T, U>&,
+                                                                                   const Workspace&,
+                                                                                   cudaStream_t) {
+  detail::lacks_packed_weight<Policy>();
+}
+template <class Policy, class T, detail::HeadOutputOf<T> U>
+requires(detail::is_packed(Policy::spec.math_mode)) void linear_batch_norm_softmax_training(
+    const HeadArguments<T, U>&, const RunningStatistics&, const Workspace&, cudaStream_t) {
+  detail::lacks_packed_weight<Policy>();
+}
+/// Says, of a policy whose math mode multiplies x and the weight where they are, that it takes no packed
+/// weight.
+template <class Policy, class T, detail::HeadOutputOf<T> U>
+requires(!detail::is_packed(Policy::spec.math_mode)) void linear_batch_norm_softmax(
+    const HeadArguments<T, U>&, const PackedWeight&, const Workspace&, cudaStream_t) {
+  detail::takes_no_packed_weight<Policy>();
+}
+template <class Policy, class T, detail::HeadOutputOf<T> U>
+requires(!detail::is_packed(Policy::spec.math_mode)) void linear_batch_norm_softmax_training(
+    const HeadArguments<T, U>&, const PackedWeight&, const RunningStatistics&, const Workspace&,
+    cudaStream_t) {
+  detail::takes_no_packed_weight<Policy>();
+}
+
 /// Runs the head in eval mode on operands that the caller has quantized to e4m3, with a policy of Dtype::e4m3
 /// and MathMode::e4m3. The workspace holds workspace_bytes<Policy>(arguments) bytes on the device. The call
 /// is queued on `stream`: it does not synchronize or allocate, and can be captured. Throws Error before
@@ -180,8 +236,8 @@ requires(detail::is_packed(Policy::spec.math_mode)) MASTHEAD_THIS_OBJECT
 template <class Policy, class U>
 MASTHEAD_THIS_OBJECT void linear_batch_norm_softmax(const QuantizedArguments<U>& arguments,
                                                     const Workspace& workspace, cudaStream_t stream) {
-  detail::forward_explicit<Policy, Mode::eval>(detail::quantized_request(arguments, Mode::eval, {}, stream),
-                                               workspace);
+  detail::forward_explicit<Policy, Mode::eval>(
+      detail::quantized_request(arguments, Mode::eval, {}, workspace, stream), workspace);
 }
 
 /// Runs the head in training mode on operands that the caller has quantized to e4m3, and updates `running` on
@@ -193,7 +249,10 @@ MASTHEAD_THIS_OBJECT void linear_batch_norm_softmax_training(const QuantizedArgu
                                                              const Workspace& workspace,
                                                              cudaStream_t stream) {
   detail::forward_explicit<Policy, Mode::training>(
-      detail::quantized_request(arguments, Mode::training, running, stream), workspace);
+      detail::quantized_request(arguments, Mode::training, running, workspace, stream), workspace);
 }
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

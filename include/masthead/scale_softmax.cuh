@@ -1,13 +1,16 @@
 #pragma once
 /// The second half of the head alone: y = softmax(scale * x, dim=1).
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/device.cuh"
 #include "masthead/launch/softmax.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Checks the arguments of a call; returns what its kernels read. Throws Error.
@@ -34,6 +37,9 @@ concept IsSoftmaxPolicy = std::is_same_v<std::remove_cv_t<decltype(P::spec)>, So
 
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
+// Of each two overloads one takes x to read and one a mutable x, so that both are found whether the caller
+// lets the compiler deduce the elements or names them.
+
 /// Writes y = softmax(scale * x, dim=1) or, as `output` says, its natural logarithm.
 ///
 /// x is (rows, columns) of double, float, __half or __nv_bfloat16, and is computed in float (double in
@@ -49,38 +55,53 @@ namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 /// synchronize or allocate, and can be captured in a graph. It is deterministic, and a row's bits do not
 /// depend on the other rows. NaN, +inf and rows of -inf give what torch.softmax gives. Throws Error, with y
 /// untouched, for bad arguments and for a launch that is refused.
-template <class X, class Out>
-void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
+template <class T, class Out>
+void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
                    cudaStream_t stream) {
-  using In = std::remove_const_t<X>;
+  using In = std::remove_const_t<T>;
   const detail::Device device = detail::Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device), output,
                                   device.code_architecture, stream);
 }
+template <detail::Mutable T, class Out>
+void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
+                   cudaStream_t stream) {
+  scale_softmax(Matrix<const T>(x), scale, y, output, stream);
+}
 
 /// Writes y = softmax(scale * x, dim=1): scale_softmax with Output::softmax, of the same arguments otherwise.
-template <class X, class Out>
-void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream) {
+template <class T, class Out>
+void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Matrix<Out>& y,
+                   cudaStream_t stream) {
   scale_softmax(x, scale, y, Output::softmax, stream);
+}
+template <detail::Mutable T, class Out>
+void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream) {
+  scale_softmax(Matrix<const T>(x), scale, y, Output::softmax, stream);
 }
 
 /// Writes softmax or log-softmax of scale * x with an `output` that is fixed when the code is compiled, which
 /// leaves half the kernels to compile. Arguments, stream and errors are those of scale_softmax with an
 /// `output` parameter.
-template <Output output, class X, class Out>
-void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream) {
-  using In = std::remove_const_t<X>;
+template <Output output, class T, class Out>
+void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Matrix<Out>& y,
+                   cudaStream_t stream) {
+  using In = std::remove_const_t<T>;
   const detail::Device device = detail::Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device),
                                   detail::OutputConstant<output>(), device.code_architecture, stream);
 }
+template <Output output, detail::Mutable T, class Out>
+void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream) {
+  scale_softmax<output>(Matrix<const T>(x), scale, y, stream);
+}
 
 /// Writes softmax or log-softmax of scale * x with an explicit SoftmaxPolicy in place of the one that the
 /// length of the row selects. Arguments, stream and errors are those of scale_softmax without a policy.
-template <detail::IsSoftmaxPolicy Policy, class X, class Out>
-void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
+template <detail::IsSoftmaxPolicy Policy, class T, class Out>
+void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
                    cudaStream_t stream) {
-  using In = std::remove_const_t<X>;
+  using In = std::remove_const_t<T>;
   const detail::Device device = detail::Device::current(stream);
   const auto p = detail::scale_softmax_params<In, Out>(x, scale, y, device);
   detail::with_column_access(p, [&]<detail::ColumnAccess access>() {
@@ -88,5 +109,13 @@ void scale_softmax(const Matrix<X>& x, const ConstVector& scale, const Matrix<Ou
                                                                          stream);
   });
 }
+template <detail::IsSoftmaxPolicy Policy, detail::Mutable T, class Out>
+void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
+                   cudaStream_t stream) {
+  scale_softmax<Policy>(Matrix<const T>(x), scale, y, output, stream);
+}
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

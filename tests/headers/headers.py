@@ -3,11 +3,14 @@
 
     headers.py alone FOLDER SUFFIX[,SUFFIX] COMPILER [FLAG...]   each header, included twice, in a source of its own
     headers.py link  FOLDER SUFFIX[,SUFFIX] COMPILER [FLAG...]   all headers in two sources that are linked and run
+    headers.py behind FILE FOLDER SUFFIX[,SUFFIX] COMPILER [FLAG...]   all headers in one source, behind the standard and
+                                                        the CUDA headers that they include and behind FILE
 
 FOLDER is the include folder (its parent goes on the include path); .cuh makes the sources .cu.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -61,15 +64,42 @@ def compile_and_link(headers, extension, command, scratch):
     return sum(step[0] != 0 for step in steps)
 
 
+def system_headers(folder, headers, cuda):
+    """What the headers include in angle brackets; without CUDA, what stands outside of `#if defined(__CUDACC__)`."""
+    found = set()
+    for header in headers:
+        text = (folder.parent / header).read_text(encoding="utf-8")
+        if not cuda:
+            text = re.sub(r"^#if defined\(__CUDACC__\).*?^#(?:else|endif)", "", text, flags=re.DOTALL | re.MULTILINE)
+        found.update(re.findall(r"^#include <([^>]+)>", text, flags=re.MULTILINE))
+    return sorted(found)
+
+
+def compile_behind(file, folder, headers, extension, command, scratch):
+    source = scratch / f"behind{extension}"
+    system = system_headers(folder, headers, extension == ".cu")
+    source.write_text("".join(f"#include <{header}>\n" for header in system) + include(file.resolve()) +
+                      "".join(map(include, headers)))
+    returncode, output, seconds = run([*command, str(source)])
+    print(f"{'ok' if returncode == 0 else 'FAILED':6} {seconds:5.1f} s  behind {', '.join(system)} and {file.name}")
+    print(output, end="")
+    return int(returncode != 0)
+
+
 def main():
-    mode, folder, suffixes, command = sys.argv[1], Path(sys.argv[2]), sys.argv[3].split(","), sys.argv[4:]
+    mode = sys.argv.pop(1)
+    file = Path(sys.argv.pop(1)) if mode == "behind" else None
+    folder, suffixes, command = Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:]
     headers = sorted(str(path.relative_to(folder.parent)) for path in folder.rglob("*") if path.suffix in suffixes)
     if not headers:
         sys.exit(f"{folder}: no headers named {' '.join(suffixes)}")
     extension = ".cu" if ".cuh" in suffixes else ".cpp"
     command = [*command, f"-I{folder.parent}"]
     with tempfile.TemporaryDirectory() as scratch:
-        failed = {"alone": compile_alone, "link": compile_and_link}[mode](headers, extension, command, Path(scratch))
+        if mode == "behind":
+            failed = compile_behind(file, folder, headers, extension, command, Path(scratch))
+        else:
+            failed = {"alone": compile_alone, "link": compile_and_link}[mode](headers, extension, command, Path(scratch))
     print(f"{len(headers)} headers, {failed} failures")
     sys.exit(failed != 0)
 

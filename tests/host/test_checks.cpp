@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -108,9 +109,12 @@ TEST_SUITE("host checks") {
     refused(head_with([](auto& a) { a.parameters.gamma.data = nullptr; }), "gamma.data", "null",
             "must point to the elements");
     refused(head_with([](auto& a) { a.parameters.running_mean = {}; }), "running_mean.data", "null",
-            "must point to the elements");
+            "must point to the elements: eval mode and fold_batch_norm normalize with running_mean and "
+            "running_var; only training mode does without");
     refused(head_with([](auto& a) { a.parameters.running_var = {}; }), "running_var.data", "null",
-            "must point to the elements");
+            "eval mode and fold_batch_norm normalize with running_mean and running_var");
+    refused(head_with([](auto& a) { a.parameters.running_var = {}; }), "running_var.data", "null",
+            "only training mode does without");
   }
 
   TEST_CASE("sizes of 0 and below") {
@@ -177,12 +181,165 @@ TEST_SUITE("host checks") {
     CHECK(head_with([](auto& a) { a.parameters.epsilon = 0.0 / 0.0; }));
   }
 
+  TEST_CASE("a transposed weight is told by its shape") {
+    const auto transposed = [](auto& a) { a.parameters.weight = {memory + 100, 3, 5}; };
+    refused(head_with(transposed), "weight.shape", "(3, 5)",
+            "must be (out_features, in_features): bias.size is 5, its number of columns, so it seems "
+            "transposed");
+    refused(head_with([&](auto& a) {
+              transposed(a);
+              a.parameters.bias = a.parameters.gamma = a.parameters.beta = {};
+            }),
+            "weight.shape", "(3, 5)",
+            "running_mean.size is 5, its number of columns, so it seems transposed");
+    refused(head_with(
+                [&](auto& a) {
+                  transposed(a);
+                  a.parameters = {.weight = a.parameters.weight};
+                },
+                Mode::training),
+            "weight.shape", "(3, 5)", "x has 3 columns and y 5, so it seems transposed");
+    // One vector that fits the rows, or none the columns: it is the vector that is wrong.
+    refused(head_with([&](auto& a) {
+              transposed(a);
+              a.parameters.bias.size = 3;
+            }),
+            "gamma.size", "5", "must be 3");
+    refused(head_with([](auto& a) { a.parameters.running_mean.size = 3; }), "running_mean.size", "3",
+            "must be 5");
+  }
+
   TEST_CASE("outputs that overlap inputs") {
-    refused(head_with([](auto& a) { a.y.data = memory + 11; }), "y.data", address_of(memory + 11),
-            "must not overlap x");
-    refused(head_with([](auto& a) { a.y.data = memory + 114; }), "y.data", address_of(memory + 114),
-            "must not overlap weight");
+    const auto y_over = [](const float* data, const std::string& name) {
+      refused(head_with([data](auto& a) { a.y.data = const_cast<float*>(data); }), "y.data", address_of(data),
+              "must not overlap " + name);
+    };
+    y_over(memory + 11, "x");
+    y_over(memory + 114, "weight");
+    y_over(memory + 204, "bias");
+    y_over(memory + 210 - 19, "bias");
+    y_over(memory + 250, "scale");
+    y_over(memory + 250 - 19, "running_mean");
+    for (const Mode mode : {Mode::eval, Mode::training}) {
+      const auto over = [&](auto vector, const std::string& name) {
+        refused(head_with(
+                    [&](auto& a) {
+                      a.parameters.*vector = {memory + 319, vector == &Parameters<float>::scale ? 1 : 5};
+                    },
+                    mode),
+                "y.data", address_of(memory + 300), "must not overlap " + name);
+      };
+      over(&Parameters<float>::bias, "bias");
+      over(&Parameters<float>::gamma, "gamma");
+      over(&Parameters<float>::beta, "beta");
+      over(&Parameters<float>::running_mean, "running_mean");
+      over(&Parameters<float>::running_var, "running_var");
+      over(&Parameters<float>::scale, "scale");
+    }
     CHECK_FALSE(head_with([](auto& a) { a.y.data = memory + 12; }));
+    CHECK_FALSE(head_with([](auto& a) { a.y.data = memory + 80; }));
+  }
+
+  TEST_CASE("regions: what lies between rows is not of a view") {
+    const auto bytes_of = [](int first, int rows, int columns, int stride) {
+      return region_of(Matrix<const float>(memory + first, rows, columns, stride));
+    };
+    // Every pair of small views against a count of their elements.
+    for (const int stride : {3, 4, 5}) {
+      for (const int other_stride : {2, 3, 4, 5}) {
+        for (int first = 0; first < 20; ++first) {
+          for (int rows = 1; rows <= 3; ++rows) {
+            for (int columns = 1; columns <= 2; ++columns) {
+              bool of_a[64] = {}, shared = false;
+              for (int r = 0; r < 3; ++r) of_a[10 + r * stride] = of_a[10 + r * stride + 1] = true;
+              for (int r = 0; r < rows; ++r) {
+                for (int c = 0; c < columns; ++c) shared = shared || of_a[first + r * other_stride + c];
+              }
+              const Region a = bytes_of(10, 3, 2, stride), b = bytes_of(first, rows, columns, other_stride);
+              CAPTURE(stride);
+              CAPTURE(other_stride);
+              CAPTURE(first);
+              CAPTURE(rows);
+              CAPTURE(columns);
+              CHECK(overlap(a, b) == overlap(b, a));
+              if (shared) CHECK(overlap(a, b));
+              if (!shared && (stride == other_stride || b.contiguous())) CHECK_FALSE(overlap(a, b));
+            }
+          }
+        }
+      }
+    }
+    CHECK_FALSE(overlap(region_of(Workspace(memory, 4)), region_of(memory + 1, 4)));
+    CHECK(overlap(region_of(Workspace(memory, 5)), region_of(memory + 1, 4)));
+    CHECK_FALSE(overlap(region_of(Workspace(memory, 0)), region_of(memory, 4)));
+    CHECK_FALSE(overlap(region_of(ConstVector{}), region_of(memory, 4)));
+  }
+
+  TEST_CASE("y may lie between the rows of x, as columns of one matrix") {
+    CHECK_FALSE(head_with([](auto& a) {
+      a.x = {memory + 400, 4, 3, 8};
+      a.y = {memory + 403, 4, 5, 8};
+    }));
+    refused(head_with([](auto& a) {
+              a.x = {memory + 400, 4, 3, 8};
+              a.y = {memory + 402, 4, 5, 8};
+            }),
+            "y.data", address_of(memory + 402), "must not overlap x");
+  }
+
+  TEST_CASE("workspace and running statistics share nothing with what the pass reads and writes") {
+    const RunningStatistics running{
+        .mean = {memory + 600, 5}, .var = {memory + 610, 5}, .batches_tracked = &tracked};
+    const Workspace workspace{memory + 1024, 512};
+    CHECK_FALSE(check_written_apart(good(), running, workspace));
+    CHECK_FALSE(check_written_apart(good(), {}, workspace));
+    CHECK_FALSE(check_written_apart(good(), {}, {}));
+    struct Read {
+      const char* name;
+      float* data;
+    };
+    const Read reads[] = {{"y", memory + 300},          {"x", memory},
+                          {"weight", memory + 100},     {"bias", memory + 200},
+                          {"gamma", memory + 210},      {"beta", memory + 220},
+                          {"scale", memory + 250},      {"running_mean", memory + 230},
+                          {"running_var", memory + 240}};
+    for (const auto& [name, data] : reads) {
+      CAPTURE(name);
+      const std::string rule = std::string("must not overlap ") + name;
+      refused(check_written_apart(good(), {}, {data, 4}), "workspace.data", address_of(data), rule);
+      refused(check_written_apart(good(), running, {data, 4}), "workspace.data", address_of(data), rule);
+      RunningStatistics bad = running;
+      // One element before: what overlaps is the second.
+      float* const before = data == memory ? data : data - 1;
+      bad.mean = {before, 2};
+      refused(check_written_apart(good(), bad, {}), "running.mean.data", address_of(before), rule);
+      bad = running;
+      bad.var = {before, 2};
+      refused(check_written_apart(good(), bad, {}), "running.var.data", address_of(before), rule);
+      bad = running;
+      bad.batches_tracked = reinterpret_cast<std::int64_t*>(data);
+      refused(check_written_apart(good(), bad, {}), "running.batches_tracked.data", address_of(data), rule);
+    }
+    RunningStatistics bad = running;
+    bad.var = {memory + 604, 5};
+    refused(check_written_apart(good(), bad, {}), "running.var.data", address_of(memory + 604),
+            "must not overlap running.mean");
+    bad = running;
+    bad.batches_tracked = reinterpret_cast<std::int64_t*>(memory + 604);
+    refused(check_written_apart(good(), bad, {}), "running.batches_tracked.data", address_of(memory + 604),
+            "must not overlap running.mean");
+    refused(check_written_apart(good(), running, {memory + 604, 4}), "workspace.data",
+            address_of(memory + 604), "must not overlap running.mean");
+    refused(check_written_apart(good(), running, {memory + 610, 4}), "workspace.data",
+            address_of(memory + 610), "must not overlap running.var");
+    refused(check_written_apart(good(), running, {&tracked, 1}), "workspace.data", address_of(&tracked),
+            "must not overlap running.batches_tracked");
+    // The statistics of the parameters may be those that are updated.
+    const RunningStatistics own{.mean = {memory + 230, 5}, .var = {memory + 240, 5}};
+    CHECK_FALSE(check_written_apart(good(), own, workspace));
+    const RunningStatistics crossed{.mean = {memory + 240, 5}, .var = {memory + 230, 5}};
+    refused(check_written_apart(good(), crossed, workspace), "running.mean.data", address_of(memory + 240),
+            "must not overlap running_var");
   }
 
   TEST_CASE("a training batch of 1") {
@@ -202,6 +359,9 @@ TEST_SUITE("host checks") {
     refused(running_with([](auto& r) { r.momentum = {}, r.batches_tracked = nullptr; }),
             "running.batches_tracked", "null", "cumulative average");
     CHECK_FALSE(running_with([](auto& r) { r.momentum = {}; }));
+    auto* const odd = reinterpret_cast<std::int64_t*>(bytes + 4);
+    refused(running_with([odd](auto& r) { r.batches_tracked = odd; }), "running.batches_tracked",
+            address_of(odd), "aligned to 8 bytes");
   }
 
   TEST_CASE("workspaces too small, missing or misaligned") {
@@ -225,6 +385,12 @@ TEST_SUITE("host checks") {
             "3", "must be 1 or 5");
     refused(check_scale_softmax(x, ConstVector{}, Matrix<float>(memory + 100, 5, 3)), "y.shape", "(5, 3)",
             "(3, 5)");
+    refused(check_scale_softmax(x, ConstVector{memory + 104, 5}, Matrix<float>(memory + 100, 3, 5)), "y.data",
+            address_of(memory + 100), "must not overlap scale");
+    refused(check_scale_softmax(x, ConstVector{memory + 2, 1}, Matrix<float>(memory, 3, 5, 8)), "y.data",
+            address_of(memory), "must not overlap scale");
+    // Between the rows of y.
+    CHECK_FALSE(check_scale_softmax(x, ConstVector{memory + 5, 1}, Matrix<float>(memory, 3, 5, 8)));
   }
 
   TEST_CASE("fold_batch_norm: outputs shaped as the parameters") {
@@ -238,6 +404,48 @@ TEST_SUITE("host checks") {
             "must point to the elements");
     refused(check_fold_batch_norm(p, weight, MutableVector(memory + 600, 1)), "folded bias.size", "1",
             "must be 5");
+    // In place, or apart.
+    CHECK_FALSE(check_fold_batch_norm(p, Matrix<float>(memory + 100, 5, 3), MutableVector(memory + 200, 5)));
+    refused(check_fold_batch_norm(p, Matrix<float>(memory + 101, 5, 3), bias), "folded weight.data",
+            address_of(memory + 101), "must be weight itself (same stride) or not overlap it");
+    refused(check_fold_batch_norm(p, Matrix<float>(memory + 100, 5, 3, 4), bias), "folded weight.data",
+            address_of(memory + 100), "must be weight itself (same stride) or not overlap it");
+    refused(check_fold_batch_norm(p, Matrix<float>(memory + 186, 5, 3), bias), "folded weight.data",
+            address_of(memory + 186), "must not overlap bias");
+    refused(check_fold_batch_norm(p, Matrix<float>(memory + 236, 5, 3), bias), "folded weight.data",
+            address_of(memory + 236), "must not overlap running_var");
+    refused(check_fold_batch_norm(p, weight, MutableVector(memory + 199, 5)), "folded bias.data",
+            address_of(memory + 199), "must be bias itself (same dtype) or not overlap it");
+    refused(check_fold_batch_norm(p, weight, MutableVector(memory + 510, 5)), "folded bias.data",
+            address_of(memory + 510), "must not overlap folded weight");
+    refused(check_fold_batch_norm(p, weight, MutableVector(memory + 112, 5)), "folded bias.data",
+            address_of(memory + 112), "must not overlap weight");
+    refused(check_fold_batch_norm(p, weight, MutableVector(memory + 250, 5)), "folded bias.data",
+            address_of(memory + 250), "must not overlap scale");
+    refused(check_fold_batch_norm(p, weight, MutableVector(memory + 222, 5)), "folded bias.data",
+            address_of(memory + 222), "must not overlap beta");
+    Parameters<float> without = p;
+    without.running_mean = {};
+    refused(check_fold_batch_norm(without, weight, bias), "running_mean.data", "null",
+            "eval mode and fold_batch_norm normalize with running_mean and running_var");
+  }
+
+  TEST_CASE("sizes in braces have any integer type") {
+    const std::size_t rows = 4, columns = 3, stride = 8;
+    const unsigned short few = 2;
+    enum { three = 3 };
+    const Matrix<float> m{memory, rows, columns}, strided{memory, rows, 3, stride},
+        named{memory, three, three};
+    CHECK((m.rows == 4 && m.columns == 3 && m.row_stride == 3));
+    CHECK((strided.rows == 4 && strided.columns == 3 && strided.row_stride == 8));
+    CHECK((named.rows == 3 && named.columns == 3));
+    const ConstVector v{memory, rows}, raw{static_cast<const void*>(memory), Dtype::f16, few};
+    CHECK((v.size == 4 && v.dtype == Dtype::f32 && raw.size == 2 && raw.dtype == Dtype::f16));
+    const Workspace workspace{bytes, sizeof(bytes)};
+    CHECK(workspace.bytes == 512);
+    // What does not fit is refused by value.
+    refused(check_matrix("x", Matrix<float>{memory, SIZE_MAX, columns}), "x.rows", "-1", "at least 1");
+    static_assert(!std::is_constructible_v<Matrix<float>, float*, float*, int>);
   }
 
   TEST_CASE("views are made from mdspans of unit stride, and only from those") {

@@ -7,6 +7,8 @@
 
 #if !defined(__CUDACC__)
 #error "masthead: headers that end in .cuh are CUDA C++: compile the source with nvcc, as .cu or with -x cu"
+#else
+#include "masthead/core/config.hpp"
 #endif
 
 // clang-format off

@@ -7,9 +7,12 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "masthead/core/integer.hpp"
 #include "masthead/core/parameters.hpp"
+#include "masthead/core/region.hpp"
 
 namespace masthead::inline v0::detail {
 
@@ -42,16 +45,15 @@ inline Reason check_pointer(const std::string& name, const void* data, Dtype dty
   return {};
 }
 
-/// The first byte past the view's last element.
-template <class T>
-const char* end_of(const Matrix<T>& m) {
-  return reinterpret_cast<const char*>(m.data + (m.rows - 1) * m.row_stride + m.columns);
-}
-
-template <class T, class U>
-bool overlap(const Matrix<T>& a, const Matrix<U>& b) {
-  return reinterpret_cast<const char*>(a.data) < end_of(b) &&
-         reinterpret_cast<const char*>(b.data) < end_of(a);
+/// Checks that what is written shares no memory with the other regions; `name` is its own.
+inline Reason check_apart(const char* name, const Region& written,
+                          std::initializer_list<NamedRegion> others) {
+  for (const NamedRegion& other : others) {
+    if (!overlap(written, other.region)) continue;
+    return Error(std::string(name) + ".data", address(reinterpret_cast<const void*>(written.begin)),
+                 std::string("must not overlap ") + other.name);
+  }
+  return {};
 }
 
 /// Checks a matrix: non-null, element-aligned, sizes of at least 1, stride of at least a row, an extent that
@@ -114,16 +116,56 @@ Reason check_vector(const std::string& name, const BasicVector<Void>& v, bool op
   return check_pointer(name, v.data, v.dtype);
 }
 
+/// The reason for a weight that is (in_features, out_features), as `what` shows.
+template <class T>
+Error transposed_weight(const Matrix<const T>& weight, const std::string& what) {
+  return Error("weight.shape", shape_text(weight.rows, weight.columns),
+               "must be (out_features, in_features): " + what + ", so it seems transposed");
+}
+
+/// Checks that the weight is not transposed: its columns are as many as elements of the vectors and its rows
+/// are not.
+template <class T>
+Reason check_orientation(const Parameters<T>& p) {
+  const char* fits_columns = nullptr;
+  for (const auto& [vector, name] : {std::pair(p.bias, "bias"), std::pair(p.gamma, "gamma"),
+                                     std::pair(p.beta, "beta"), std::pair(p.running_mean, "running_mean"),
+                                     std::pair(p.running_var, "running_var"), std::pair(p.scale, "scale")}) {
+    if (!vector.present() || (vector.size == 1 && name == std::string_view("scale"))) continue;
+    if (vector.size == p.weight.rows || vector.size != p.weight.columns) return {};
+    if (fits_columns == nullptr) fits_columns = name;
+  }
+  if (fits_columns == nullptr) return {};
+  return transposed_weight(p.weight, std::string(fits_columns) + ".size is " +
+                                         std::to_string(p.weight.columns) + ", its number of columns");
+}
+
+/// Checks that there are running statistics, for what cannot do without: eval mode and fold_batch_norm.
+template <class T>
+Reason check_has_statistics(const Parameters<T>& p) {
+  for (const auto& [vector, name] :
+       {std::pair(p.running_mean, "running_mean"), std::pair(p.running_var, "running_var")}) {
+    if (vector.present()) continue;
+    return Error(std::string(name) + ".data", "null",
+                 "must point to the elements: eval mode and fold_batch_norm normalize with running_mean and "
+                 "running_var; only training mode does without");
+  }
+  return {};
+}
+
 template <class T>
 Reason check_parameters(const Parameters<T>& p, Mode mode) {
   if (Reason reason = check_matrix("weight", p.weight)) return reason;
+  if (Reason reason = check_orientation(p)) return reason;
   const std::int64_t n = p.out_features();
-  const bool statistics_optional = mode == Mode::training;
+  if (mode == Mode::eval) {
+    if (Reason reason = check_has_statistics(p)) return reason;
+  }
   if (Reason reason = check_vector("bias", p.bias, true, {n})) return reason;
   if (Reason reason = check_vector("gamma", p.gamma, true, {n})) return reason;
   if (Reason reason = check_vector("beta", p.beta, true, {n})) return reason;
-  if (Reason reason = check_vector("running_mean", p.running_mean, statistics_optional, {n})) return reason;
-  if (Reason reason = check_vector("running_var", p.running_var, statistics_optional, {n})) return reason;
+  if (Reason reason = check_vector("running_mean", p.running_mean, true, {n})) return reason;
+  if (Reason reason = check_vector("running_var", p.running_var, true, {n})) return reason;
   if (Reason reason = check_vector("scale", p.scale, true, {1, n})) return reason;
   if (!(p.epsilon >= 0)) return Error("epsilon", std::to_string(p.epsilon), "must be at least 0");
   return {};
@@ -135,6 +177,10 @@ Reason check_arguments(const HeadArguments<T, U>& arguments, Mode mode) {
   if (Reason reason = check_parameters(p, mode)) return reason;
   if (Reason reason = check_matrix("x", x)) return reason;
   if (Reason reason = check_matrix("y", y)) return reason;
+  if (x.columns != p.in_features() && x.columns == p.weight.rows && y.columns == p.weight.columns) {
+    return transposed_weight(
+        p.weight, "x has " + std::to_string(x.columns) + " columns and y " + std::to_string(y.columns));
+  }
   if (x.columns != p.in_features()) {
     return Error("x.columns", x.columns, "must equal weight.columns, " + std::to_string(p.in_features()));
   }
@@ -142,8 +188,17 @@ Reason check_arguments(const HeadArguments<T, U>& arguments, Mode mode) {
     return Error("y.shape", shape_text(y.rows, y.columns),
                  "must be (x.rows, weight.rows), " + shape_text(x.rows, p.out_features()));
   }
-  if (overlap(y, x)) return Error("y.data", address(y.data), "must not overlap x");
-  if (overlap(y, p.weight)) return Error("y.data", address(y.data), "must not overlap weight");
+  if (Reason reason = check_apart("y", region_of(y),
+                                  {{"x", region_of(x)},
+                                   {"weight", region_of(p.weight)},
+                                   {"bias", region_of(p.bias)},
+                                   {"gamma", region_of(p.gamma)},
+                                   {"beta", region_of(p.beta)},
+                                   {"running_mean", region_of(p.running_mean)},
+                                   {"running_var", region_of(p.running_var)},
+                                   {"scale", region_of(p.scale)}})) {
+    return reason;
+  }
   if (mode == Mode::training && x.rows < 2) {
     return Error("x.rows", x.rows, "training mode needs more than 1 value per feature");
   }
@@ -163,7 +218,61 @@ inline Reason check_running(const RunningStatistics& running, std::int64_t out_f
   if (running.momentum && !(*running.momentum >= 0 && *running.momentum <= 1)) {
     return Error("running.momentum", std::to_string(*running.momentum), "must be in [0, 1]");
   }
+  if (reinterpret_cast<std::uintptr_t>(running.batches_tracked) % sizeof(std::int64_t) != 0) {
+    return Error("running.batches_tracked", address(running.batches_tracked), "must be aligned to 8 bytes");
+  }
   return {};
+}
+
+/// Checks that the workspace and, in training mode, the running statistics share no memory with each other or
+/// with what else the pass reads and writes. The statistics may be those of the parameters, which training
+/// mode does not read: running.mean exactly running_mean, running.var exactly running_var. `arguments` and
+/// `running` have been checked; eval mode has no `running`.
+template <class T, class U>
+Reason check_written_apart(const HeadArguments<T, U>& arguments, const RunningStatistics& running,
+                           const Workspace& workspace) {
+  const auto& [x, p, y, output] = arguments;
+  const auto apart = [&, &x = x, &p = p, &y = y](const char* name, const Region& written,
+                                                 std::initializer_list<NamedRegion> others) {
+    if (written.rows == 0) return Reason();
+    if (Reason reason = check_apart(name, written, others)) return reason;
+    return check_apart(name, written,
+                       {{"y", region_of(y)},
+                        {"x", region_of(x)},
+                        {"weight", region_of(p.weight)},
+                        {"bias", region_of(p.bias)},
+                        {"gamma", region_of(p.gamma)},
+                        {"beta", region_of(p.beta)},
+                        {"scale", region_of(p.scale)}});
+  };
+  const auto other_than = [](const MutableVector& own, const ConstVector& parameter) {
+    return own.data == parameter.data && own.dtype == parameter.dtype ? Region{} : region_of(parameter);
+  };
+  const Region mean = region_of(running.mean), var = region_of(running.var),
+               tracked = region_of(running.batches_tracked, sizeof(std::int64_t));
+  if (Reason reason = apart("running.mean", mean,
+                            {{"running_mean", other_than(running.mean, p.running_mean)},
+                             {"running_var", region_of(p.running_var)}})) {
+    return reason;
+  }
+  if (Reason reason = apart("running.var", var,
+                            {{"running.mean", mean},
+                             {"running_mean", region_of(p.running_mean)},
+                             {"running_var", other_than(running.var, p.running_var)}})) {
+    return reason;
+  }
+  const NamedRegion running_mean{"running_mean", region_of(p.running_mean)},
+      running_var{"running_var", region_of(p.running_var)};
+  if (Reason reason = apart("running.batches_tracked", tracked,
+                            {{"running.mean", mean}, {"running.var", var}, running_mean, running_var})) {
+    return reason;
+  }
+  return apart("workspace", region_of(workspace),
+               {{"running.mean", mean},
+                {"running.var", var},
+                {"running.batches_tracked", tracked},
+                running_mean,
+                running_var});
 }
 
 /// Checks the arguments of scale_softmax: y may be exactly x (in place), else they must not overlap.
@@ -178,14 +287,14 @@ Reason check_scale_softmax(const Matrix<const T>& x, const ConstVector& scale, c
   }
   const bool in_place = static_cast<const void*>(x.data) == static_cast<const void*>(y.data) &&
                         dtype_of<T> == dtype_of<U> && x.row_stride == y.row_stride;
-  if (!in_place && overlap(y, x)) {
+  if (!in_place && overlap(region_of(y), region_of(x))) {
     return Error("y.data", address(y.data), "must be x itself (same dtype and stride) or not overlap it");
   }
-  return {};
+  return check_apart("y", region_of(y), {{"scale", region_of(scale)}});
 }
 
-/// Checks the arguments of fold_batch_norm: outputs are shaped as the parameters; the weight may be folded in
-/// place.
+/// Checks the arguments of fold_batch_norm: outputs are shaped as the parameters; weight and bias may be
+/// folded in place.
 template <class T>
 Reason check_fold_batch_norm(const Parameters<T>& p, const Matrix<T>& weight, const MutableVector& bias) {
   if (Reason reason = check_parameters(p, Mode::eval)) return reason;
@@ -194,7 +303,30 @@ Reason check_fold_batch_norm(const Parameters<T>& p, const Matrix<T>& weight, co
     return Error("folded weight.shape", shape_text(weight.rows, weight.columns),
                  "must be that of weight, " + shape_text(p.weight.rows, p.weight.columns));
   }
-  return check_vector("folded bias", bias, false, {p.out_features()});
+  if (Reason reason = check_vector("folded bias", bias, false, {p.out_features()})) return reason;
+  const bool weight_in_place = weight.data == p.weight.data && weight.row_stride == p.weight.row_stride,
+             bias_in_place = bias.data == p.bias.data && bias.dtype == p.bias.dtype;
+  if (!weight_in_place && overlap(region_of(weight), region_of(p.weight))) {
+    return Error("folded weight.data", address(weight.data),
+                 "must be weight itself (same stride) or not overlap it");
+  }
+  if (!bias_in_place && overlap(region_of(bias), region_of(p.bias))) {
+    return Error("folded bias.data", address(bias.data),
+                 "must be bias itself (same dtype) or not overlap it");
+  }
+  if (Reason reason = check_apart("folded bias", region_of(bias),
+                                  {{"folded weight", region_of(weight)}, {"weight", region_of(p.weight)}})) {
+    return reason;
+  }
+  const auto vectors = {NamedRegion{"gamma", region_of(p.gamma)}, NamedRegion{"beta", region_of(p.beta)},
+                        NamedRegion{"running_mean", region_of(p.running_mean)},
+                        NamedRegion{"running_var", region_of(p.running_var)},
+                        NamedRegion{"scale", region_of(p.scale)}};
+  if (Reason reason = check_apart("folded bias", region_of(bias), vectors)) return reason;
+  if (Reason reason = check_apart("folded weight", region_of(weight), {{"bias", region_of(p.bias)}})) {
+    return reason;
+  }
+  return check_apart("folded weight", region_of(weight), vectors);
 }
 
 inline Reason check_workspace(const Workspace& workspace, std::int64_t needed) {

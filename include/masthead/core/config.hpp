@@ -14,3 +14,16 @@
 #else
 #define MASTHEAD_HOST_DEVICE inline
 #endif
+
+/// What stands around the code of every header that nvcc alone compiles. nvcc hands the host compiler a text
+/// of its own, in which a functional cast is a C cast and a dependent array bound of type int meets
+/// std::size_t: -Wold-style-cast and -Wsign-conversion say so of every such header, in a user's build too.
+#if defined(__CUDACC__) && defined(__GNUC__)
+#define MASTHEAD_DEVICE_CODE_BEGIN                                                      \
+  _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wold-style-cast\"") \
+      _Pragma("GCC diagnostic ignored \"-Wsign-conversion\"")
+#define MASTHEAD_DEVICE_CODE_END _Pragma("GCC diagnostic pop")
+#else
+#define MASTHEAD_DEVICE_CODE_BEGIN
+#define MASTHEAD_DEVICE_CODE_END
+#endif

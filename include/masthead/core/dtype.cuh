@@ -2,12 +2,16 @@
 /// CUDA's 16-bit types beside dtype.hpp's: traits and conversions that work under PyTorch's `__CUDA_NO_*`
 /// macros.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
 
 #include "masthead/core/dtype.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail {
 
 template <>
@@ -48,3 +52,6 @@ MASTHEAD_HOST_DEVICE To narrow(From value) {
 }
 
 }  // namespace masthead::inline v0
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 #include "masthead/core/config.hpp"
 
@@ -16,18 +15,19 @@ namespace masthead::inline v0 {
 /// that callers and tests need not parse text.
 class Error : public std::runtime_error {
  public:
-  Error(std::string argument, std::string value, std::string rule)
+  // The texts are copied: a move would be spelled like a macro that curses headers have.
+  Error(const std::string& argument, const std::string& value, const std::string& rule)
       : std::runtime_error("masthead: " + argument + " = " + value + ": " + rule),
-        argument_(std::move(argument)),
-        value_(std::move(value)),
-        rule_(std::move(rule)) {}
+        argument_(argument),
+        value_(value),
+        rule_(rule) {}
 
-  Error(std::string argument, std::int64_t value, std::string rule)
-      : Error(std::move(argument), std::to_string(value), std::move(rule)) {}
+  Error(const std::string& argument, std::int64_t value, const std::string& rule)
+      : Error(argument, std::to_string(value), rule) {}
 
   /// The error of a CUDA call that failed with `cuda_error`.
-  Error(std::string call, std::string name, std::string text, int cuda_error)
-      : Error(std::move(call), std::move(name), std::move(text)) {
+  Error(const std::string& call, const std::string& name, const std::string& text, int cuda_error)
+      : Error(call, name, text) {
     cuda_error_ = cuda_error;
   }
 

@@ -23,6 +23,14 @@ concept MdspanLike = requires(const M& m) {
 }
 &&M::rank() == rank_;
 
+/// The type of a size in braces: std::size_t, say, which braces do not narrow to std::int64_t.
+template <class I>
+concept Size = std::is_integral_v<I>;
+
+/// The elements of a view that may be written.
+template <class T>
+concept Mutable = !std::is_const_v<T>;
+
 }  // namespace detail
 
 /// Row-major view of a matrix: element (r, c) is data[r * row_stride + c], with row_stride >= columns.
@@ -39,6 +47,14 @@ struct Matrix {
   MASTHEAD_HOST_DEVICE constexpr Matrix(T* data_, std::int64_t rows_, std::int64_t columns_,
                                         std::int64_t row_stride_)
       : data(data_), rows(rows_), columns(columns_), row_stride(row_stride_) {}
+  /// Sizes may have any integer type, in braces too.
+  template <detail::Size Rows, detail::Size Columns>
+  MASTHEAD_HOST_DEVICE constexpr Matrix(T* data_, Rows rows_, Columns columns_)
+      : Matrix(data_, static_cast<std::int64_t>(rows_), static_cast<std::int64_t>(columns_)) {}
+  template <detail::Size Rows, detail::Size Columns, detail::Size Stride>
+  MASTHEAD_HOST_DEVICE constexpr Matrix(T* data_, Rows rows_, Columns columns_, Stride row_stride_)
+      : Matrix(data_, static_cast<std::int64_t>(rows_), static_cast<std::int64_t>(columns_),
+               static_cast<std::int64_t>(row_stride_)) {}
 
   /// A mutable view serves wherever a read-only one is asked for.
   template <class U>
@@ -80,9 +96,17 @@ struct BasicVector {
   MASTHEAD_HOST_DEVICE constexpr BasicVector(Void* data_, Dtype dtype_, std::int64_t size_)
       : data(data_), dtype(dtype_), size(size_) {}
 
+  template <Size S>
+  MASTHEAD_HOST_DEVICE constexpr BasicVector(Void* data_, Dtype dtype_, S size_)
+      : BasicVector(data_, dtype_, static_cast<std::int64_t>(size_)) {}
+
   template <Element T>
   requires std::is_convertible_v<T*, Void*>
   constexpr BasicVector(T* data_, std::int64_t size_) : BasicVector(data_, dtype_of<T>, size_) {}
+  template <Element T, Size S>
+  requires std::is_convertible_v<T*, Void*>
+  constexpr BasicVector(T* data_, S size_)
+      : BasicVector(data_, dtype_of<T>, static_cast<std::int64_t>(size_)) {}
 
   template <class OtherVoid>
   requires std::is_same_v<const OtherVoid, Void> MASTHEAD_HOST_DEVICE constexpr BasicVector(

@@ -56,6 +56,11 @@ struct RunningStatistics {
 struct Workspace {
   void* data = nullptr;
   std::int64_t bytes = 0;
+
+  constexpr Workspace() = default;
+  /// The number of bytes may have any integer type, in braces too.
+  template <detail::Size S>
+  constexpr Workspace(void* data_, S bytes_) : data(data_), bytes(static_cast<std::int64_t>(bytes_)) {}
 };
 
 /// What a forward pass may be told beside x and y, by name:

@@ -21,7 +21,7 @@ namespace masthead::inline v0::cpu {
 class Executor {
  public:
   /// An executor of as many threads as the hardware runs at once.
-  Executor() : Executor(std::max(1, static_cast<int>(std::thread::hardware_concurrency()))) {}
+  Executor() : Executor((std::max)(1, static_cast<int>(std::thread::hardware_concurrency()))) {}
 
   /// An executor of `threads` threads. Throws Error unless that is at least 1.
   explicit Executor(int threads) : threads_(threads) {
@@ -49,9 +49,9 @@ class Executor {
     };
     {
       const int workers = static_cast<int>(std::min<std::int64_t>(threads_, count));
-      std::vector<std::jthread> helpers;
+      Helpers helpers;
       try {
-        for (int worker = 1; worker < workers; ++worker) helpers.emplace_back(work, worker);
+        for (int worker = 1; worker < workers; ++worker) helpers.threads.emplace_back(work, worker);
       } catch (const std::system_error&) {
         // The system gives no more threads: those there are share the indices.
       }
@@ -61,6 +61,14 @@ class Executor {
   }
 
  private:
+  /// Threads that are joined when they leave the scope. libc++ 16 has no std::jthread.
+  struct Helpers {
+    std::vector<std::thread> threads;
+    ~Helpers() {
+      for (std::thread& thread : threads) thread.join();
+    }
+  };
+
   int threads_;
 };
 

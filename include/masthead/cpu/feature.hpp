@@ -18,11 +18,11 @@ inline double load_feature(const ConstVector& vector, std::int64_t index, double
     case Dtype::f64:
       return static_cast<const double*>(vector.data)[i];
     case Dtype::f32:
-      return static_cast<const float*>(vector.data)[i];
+      return static_cast<double>(static_cast<const float*>(vector.data)[i]);
     case Dtype::f16:
-      return widen(static_cast<const Half*>(vector.data)[i]);
+      return static_cast<double>(widen(static_cast<const Half*>(vector.data)[i]));
     default:
-      return widen(static_cast<const BFloat16*>(vector.data)[i]);
+      return static_cast<double>(widen(static_cast<const BFloat16*>(vector.data)[i]));
   }
 }
 

@@ -13,8 +13,8 @@ namespace masthead::inline v0::cpu {
 /// weight^T + bias) is the head's result in eval mode; the scale, if given, is folded in too.
 ///
 /// Folded elements are rounded once, to T: for 16-bit weights that is less exact than the head itself, which
-/// leaves the weight alone. `weight` may be the parameters' own. Returns when both outputs are written.
-/// Throws Error for bad arguments, with the outputs untouched.
+/// leaves the weight alone. `weight` and `bias` may be the parameters' own. Returns when both outputs are
+/// written. Throws Error for bad arguments, with the outputs untouched.
 template <class T>
 void fold_batch_norm(const Parameters<T>& parameters, const Matrix<T>& weight, const MutableVector& bias,
                      const Executor& executor) {

@@ -22,14 +22,14 @@ inline constexpr std::int64_t gemm_k_block = 256;
 template <class A>
 class GemmBlocks {
  public:
-  /// The blocks of a GEMM of (rows, k) by (features, k). Throws std::bad_alloc.
-  GemmBlocks(std::int64_t rows, std::int64_t features, std::int64_t k, const Executor& executor,
-             const GemmKernel<A>& kernel = gemm_kernels<A>().front())
-      : kernel(kernel),
-        rows(balanced(rows)),
-        features(narrowed(masthead::detail::ceil_div(rows, max_rows), features, 2 * executor.threads())),
-        depth(std::min(k, gemm_k_block)),
-        memory_(executor.threads() * (this->rows + this->features) * depth) {}
+  /// The blocks of a GEMM of (batch, k) by (out_features, k). Throws std::bad_alloc.
+  GemmBlocks(std::int64_t batch, std::int64_t out_features, std::int64_t k, const Executor& executor,
+             const GemmKernel<A>& gemm_kernel = gemm_kernels<A>().front())
+      : kernel(gemm_kernel),
+        rows(balanced(batch)),
+        features(narrowed(masthead::detail::ceil_div(batch, max_rows), out_features, 2 * executor.threads())),
+        depth((std::min)(k, gemm_k_block)),
+        memory_(executor.threads() * (rows + features) * depth) {}
 
   /// The packed block of x of a worker: panels of (depth, kernel.rows).
   A* x(int worker) const { return memory_.data() + worker * (rows + features) * depth; }
@@ -44,15 +44,15 @@ class GemmBlocks {
   static constexpr std::int64_t max_rows = 252, max_features = 512, min_features = 64;
 
   /// Rows of blocks of equal size, rather than with a small last one.
-  static std::int64_t balanced(std::int64_t rows) {
-    const std::int64_t block = masthead::detail::ceil_div(rows, masthead::detail::ceil_div(rows, max_rows));
+  static std::int64_t balanced(std::int64_t batch) {
+    const std::int64_t block = masthead::detail::ceil_div(batch, masthead::detail::ceil_div(batch, max_rows));
     return masthead::detail::ceil_div(block, gemm_kernel_rows) * gemm_kernel_rows;
   }
 
   /// Features per block, few enough that there are `blocks` blocks.
-  static std::int64_t narrowed(std::int64_t row_blocks, std::int64_t features, std::int64_t blocks) {
+  static std::int64_t narrowed(std::int64_t row_blocks, std::int64_t out_features, std::int64_t blocks) {
     std::int64_t block = max_features;
-    while (block > min_features && row_blocks * masthead::detail::ceil_div(features, block) < blocks)
+    while (block > min_features && row_blocks * masthead::detail::ceil_div(out_features, block) < blocks)
       block /= 2;
     return block;
   }
@@ -72,7 +72,7 @@ void pack(const Matrix<const T>& source, std::int64_t row, std::int64_t rows, st
   for (std::int64_t first = 0; first < rows; first += width, panel += depth * width) {
     const int present = static_cast<int>(std::min<std::int64_t>(width, rows - first));
     for (std::int64_t i = 0; i < depth; i += line) {
-      const std::int64_t length = std::min(line, depth - i);
+      const std::int64_t length = (std::min)(line, depth - i);
       A* const to = panel + i * width;
       for (int r = 0; r < present; ++r) {
         const T* const from = source.data + (row + first + r) * source.row_stride + k + i;
@@ -135,14 +135,14 @@ void gemm(const Matrix<const T>& x, const Matrix<const T>& w, const Matrix<Accum
   }
   const std::int64_t tasks_m = masthead::detail::ceil_div(x.rows, task_rows);
   executor.parallel_for(tasks_m * tasks_n, [&](std::int64_t task, int worker) {
-    const std::int64_t first_m = task % tasks_m * task_rows, end_m = std::min(first_m + task_rows, x.rows);
+    const std::int64_t first_m = task % tasks_m * task_rows, end_m = (std::min)(first_m + task_rows, x.rows);
     const std::int64_t n = task / tasks_m * blocks.features;
-    const std::int64_t features = std::min(blocks.features, w.rows - n);
+    const std::int64_t features = (std::min)(blocks.features, w.rows - n);
     for (std::int64_t k = 0; k < x.columns; k += gemm_k_block) {
-      const std::int64_t depth = std::min(gemm_k_block, x.columns - k);
+      const std::int64_t depth = (std::min)(gemm_k_block, x.columns - k);
       detail::pack(w, n, features, k, depth, blocks.kernel.columns, blocks.weight(worker));
       for (std::int64_t m = first_m; m < end_m; m += blocks.rows) {
-        const std::int64_t rows = std::min(blocks.rows, end_m - m);
+        const std::int64_t rows = (std::min)(blocks.rows, end_m - m);
         detail::pack(x, m, rows, k, depth, blocks.kernel.rows, blocks.x(worker));
         detail::multiply_blocks(blocks.kernel, blocks.x(worker), blocks.weight(worker), depth,
                                 Matrix<A>(c.data + m * c.row_stride + n, rows, features, c.row_stride),

@@ -2,6 +2,7 @@
 /// The whole head on the CPU: y = softmax(scale * BatchNorm1d(x W^T + b), dim=1).
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -31,12 +32,12 @@ struct HeadWorkspace {
   static HeadWorkspace of(Dtype operand, Dtype y, Mode mode, std::int64_t batch, std::int64_t out_features) {
     const std::int64_t sum_bytes = size_of(accumulator_dtype(operand));
     HeadWorkspace w;
-    const auto take = [&](std::int64_t rows) {
+    const auto take = [&](std::int64_t count) {
       const std::int64_t offset = w.bytes;
       const std::optional<std::int64_t> size =
-          masthead::detail::checked_product(rows, out_features, sum_bytes);
+          masthead::detail::checked_product(count, out_features, sum_bytes);
       if (!size || __builtin_add_overflow(w.bytes, masthead::detail::ceil_div(*size, 256) * 256, &w.bytes)) {
-        throw Error("workspace", std::to_string(rows) + " * " + std::to_string(out_features),
+        throw Error("workspace", std::to_string(count) + " * " + std::to_string(out_features),
                     "its size in bytes must fit in 63 bits");
       }
       return offset;
@@ -59,17 +60,17 @@ namespace detail {
 /// Moments of columns [first, first + count) of z, written to `moments`.
 // 64 rows at a time, turned so that a column is contiguous; merged in ascending order. Distances from the
 // first row are as small as the deviation, and 0 where all rows are equal.
-template <class A, int width>
+template <class A, std::size_t width>
 void column_moments(const Matrix<A>& z, std::int64_t first, int count, Moments<double> (&moments)[width]) {
   constexpr int height = 64;
   double columns[width][height], origin[width];
-  for (int j = 0; j < count; ++j) origin[j] = z.data[first + j];
+  for (int j = 0; j < count; ++j) origin[j] = static_cast<double>(z.data[first + j]);
   std::fill(moments, moments + width, Moments<double>{});
   for (std::int64_t m = 0; m < z.rows; m += height) {
     const int rows = static_cast<int>(std::min<std::int64_t>(height, z.rows - m));
     for (int i = 0; i < rows; ++i) {
       const A* const row = z.data + (m + i) * z.row_stride + first;
-      for (int j = 0; j < count; ++j) columns[j][i] = row[j] - origin[j];
+      for (int j = 0; j < count; ++j) columns[j][i] = static_cast<double>(row[j]) - origin[j];
     }
     for (int j = 0; j < count; ++j)
       moments[j] = merge(moments[j], masthead::detail::moments_of(columns[j], rows));
@@ -162,7 +163,7 @@ class HeadPass {
   /// Computes x weight^T for the slice of rows from `first` on, in y where that has room for sums.
   Matrix<A> linear(std::int64_t first) const {
     const auto& [x, p, y, output] = arguments_;
-    const std::int64_t rows = std::min(layout_.rows, x.rows - first);
+    const std::int64_t rows = (std::min)(layout_.rows, x.rows - first);
     Matrix<A> z(logits_, rows, y.columns);
     if constexpr (std::is_same_v<U, A>) z = {y.data + first * y.row_stride, rows, y.columns, y.row_stride};
     const Matrix<const T> slice(x.data + first * x.row_stride, rows, x.columns, x.row_stride);
@@ -203,6 +204,8 @@ class HeadPass {
 template <class T, masthead::detail::HeadOutputOf<T> U>
 void linear_batch_norm_softmax(const HeadArguments<T, U>& arguments, const Workspace& workspace,
                                const Executor& executor) {
+  masthead::detail::refuse_if(masthead::detail::check_arguments(arguments, Mode::eval));
+  masthead::detail::refuse_if(masthead::detail::check_written_apart(arguments, {}, workspace));
   detail::HeadPass<T, U>(arguments, Mode::eval, workspace, executor).eval();
 }
 
@@ -213,7 +216,9 @@ template <class T, masthead::detail::HeadOutputOf<T> U>
 void linear_batch_norm_softmax_training(const HeadArguments<T, U>& arguments,
                                         const RunningStatistics& running, const Workspace& workspace,
                                         const Executor& executor) {
-  masthead::detail::refuse_if(masthead::detail::check_running(running, arguments.parameters.out_features()));
+  masthead::detail::refuse_if(masthead::detail::check_arguments(arguments, Mode::training));
+  masthead::detail::refuse_if(masthead::detail::check_running(running, arguments.y.columns));
+  masthead::detail::refuse_if(masthead::detail::check_written_apart(arguments, running, workspace));
   detail::HeadPass<T, U>(arguments, Mode::training, workspace, executor).training(running);
 }
 

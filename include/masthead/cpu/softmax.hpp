@@ -24,7 +24,7 @@ template <class Body>
 void parallel_for_rows(const Executor& executor, std::int64_t rows, std::int64_t columns, const Body& body) {
   const std::int64_t rows_per_task = std::max<std::int64_t>(1, 16384 / columns);
   executor.parallel_for(masthead::detail::ceil_div(rows, rows_per_task), [&](std::int64_t task, int worker) {
-    const std::int64_t end = std::min(rows, (task + 1) * rows_per_task);
+    const std::int64_t end = (std::min)(rows, (task + 1) * rows_per_task);
     for (std::int64_t row = task * rows_per_task; row < end; ++row) body(row, worker);
   });
 }
@@ -38,7 +38,8 @@ double sum_of_terms(std::int64_t count, const Term& term) {
   double sum = 0;
   for (std::int64_t first = 0; first < count; first += block) {
     double part = 0;
-    for (std::int64_t j = first; j < std::min(count, first + block); ++j) part += term(j);
+    for (std::int64_t j = first; j < (std::min)(count, first + block); ++j)
+      part += static_cast<double>(term(j));
     sum += part;
   }
   return sum;
@@ -104,6 +105,12 @@ void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Mat
     }
     detail::softmax_row(values, x.columns, masthead::detail::LogitUnit<A>::natural(), output, to);
   });
+}
+/// Writes softmax or log-softmax of scale * x for a mutable x, which y may be.
+template <masthead::detail::Mutable T, class U>
+void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<U>& y, const Executor& executor,
+                   Output output = Output::softmax) {
+  cpu::scale_softmax(Matrix<const T>(x), scale, y, executor, output);
 }
 
 }  // namespace masthead::inline v0::cpu

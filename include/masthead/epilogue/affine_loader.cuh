@@ -1,10 +1,12 @@
 #pragma once
 /// Loading each tile's affine: from the raw vectors, folded, to shared memory under the mainloop.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/gemm/ring.cuh"
 #include "masthead/numeric/feature.cuh"
 #include "masthead/numeric/softmax_state.hpp"
@@ -12,6 +14,7 @@
 #include "masthead/policy/wgmma.hpp"
 #include "masthead/ptx/reciprocal.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Folds the affine of a tile's features from the raw vectors, by the warps of the producer warpgroup that
@@ -114,3 +117,6 @@ struct AffineLoaderPackedSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -3,8 +3,11 @@
 /// give.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/block_sm90.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The affine of the features of a block's tiles, computed by its consumer threads.
@@ -87,3 +90,6 @@ __device__ __forceinline__ void update_running_of(const BlockSm90<layout>& block
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

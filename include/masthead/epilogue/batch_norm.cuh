@@ -1,14 +1,17 @@
 #pragma once
 /// What the moments of a training batch give: the affine of each feature and its running statistics.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/feature.cuh"
 #include "masthead/numeric/moments.hpp"
 #include "masthead/ptx/reciprocal.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// What a training batch updates.
@@ -75,3 +78,6 @@ __device__ void update_running(const BatchUpdate& update, const Parameters<T>& p
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

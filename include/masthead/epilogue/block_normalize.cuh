@@ -2,11 +2,14 @@
 /// Normalizing blocks of rows: y from quantized logits and softmax partials, in place.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/matrix.hpp"
 #include "masthead/epilogue/fragment_softmax.cuh"
 #include "masthead/policy/policy.hpp"
 #include "masthead/tile/normalize_rows.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of the kernels that normalize quantized logits.
@@ -74,3 +77,6 @@ class BlockNormalizerSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

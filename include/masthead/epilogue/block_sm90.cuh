@@ -1,10 +1,12 @@
 #pragma once
 /// What the Hopper kernels share: parameters, shared memory, and the producer warpgroup.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/affine_loader.cuh"
 #include "masthead/epilogue/batch_norm.cuh"
 #include "masthead/epilogue/dequantize.cuh"
@@ -20,6 +22,7 @@
 #include "masthead/tile/cluster_schedule.hpp"
 #include "masthead/tile/overlap_sections.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// How operands are loaded and multiplied in a layout's math mode.
@@ -216,3 +219,6 @@ struct BlockSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

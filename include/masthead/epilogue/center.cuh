@@ -2,10 +2,13 @@
 /// Subtracting what BatchNorm subtracts, where the affine does not hold it.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/policy/wgmma.hpp"
 #include "masthead/ptx/opaque.cuh"
 #include "masthead/tile/wgmma_fragment.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Subtracts from one warp's sums the centers of their features, `center` (tile_n) in shared memory, at a
@@ -34,3 +37,6 @@ __device__ __forceinline__ void subtract_centers(float (&acc)[layout.accumulator
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,12 +1,15 @@
 #pragma once
 /// Dequantizing the sums of packed operands.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/affine_loader.cuh"
 #include "masthead/epilogue/fragment_softmax.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Dequantizes one warp's sums before the tile end, which goes on as if they were x W^T. With e4m3 in eval
@@ -66,3 +69,6 @@ struct DequantizeSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

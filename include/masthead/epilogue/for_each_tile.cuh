@@ -4,9 +4,12 @@
 #include <type_traits>
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/epilogue/center.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Runs, for each tile of the cluster, the mainloop, the dequantization of packed operands, in eval mode the
@@ -52,3 +55,6 @@ __device__ __forceinline__ void for_each_tile(const BlockSm90<End::layout>& bloc
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,12 +2,14 @@
 /// From a warp's accumulators to softmax: affine, row statistics, 16-bit quantized logits, staging and
 /// stores.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda.h>
 
 #include <cstdint>
 #include <utility>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/narrow.cuh"
 #include "masthead/numeric/affine.hpp"
 #include "masthead/numeric/quantized_logit.hpp"
@@ -16,6 +18,7 @@
 #include "masthead/reduce/row_total.cuh"
 #include "masthead/tile/wgmma_fragment.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// What one warp does with its 16 x tile.n accumulators (tile/wgmma_fragment.hpp). `out` is the dtype of y.
@@ -251,3 +254,6 @@ struct EpilogueSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,10 +2,13 @@
 /// Softmax partials of column parts of 256 columns that the lanes of a warp hold side by side.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/numeric/quantized_logit.hpp"
 #include "masthead/numeric/softmax_state.hpp"
 #include "masthead/tile/normalize_rows.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The softmax partials of one column part; values become distances from its shift. A lane holds 8 adjacent
@@ -37,3 +40,6 @@ __device__ __forceinline__ SoftmaxPartial part_of_lanes(float (&values)[Normaliz
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,10 +2,13 @@
 /// The tile end of float logits.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/epilogue/fragment_softmax.cuh"
 #include "masthead/epilogue/store_f32.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Ends a tile with logits in log4 units; y is float.
@@ -29,3 +32,6 @@ struct LogitsEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,13 +1,16 @@
 #pragma once
 /// The tile end of training mode, and the moments of a tile's columns.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/epilogue/store_f32.cuh"
 #include "masthead/reduce/column_moments.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Writes the moments of the tile's columns over its rows to row tile.m * cluster_m + CTA rank of `moments`,
@@ -57,3 +60,6 @@ struct MomentsEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

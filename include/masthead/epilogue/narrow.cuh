@@ -1,11 +1,14 @@
 #pragma once
 /// Rounding to pairs of 16-bit outputs.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Two values rounded to `out`, the first in the low half.
@@ -21,3 +24,6 @@ __device__ __forceinline__ std::uint32_t narrow_pair(float low, float high) {
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

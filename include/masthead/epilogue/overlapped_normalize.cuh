@@ -1,14 +1,17 @@
 #pragma once
 /// Overlapped normalization: what the producers of the overlapped path do beside loading.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda/atomic>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/block_normalize.cuh"
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/ptx/cluster.cuh"
 #include "masthead/ptx/opaque.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// What a block of the overlapped path has in shared memory besides.
@@ -252,3 +255,6 @@ __device__ __forceinline__ void produce_and_normalize(const BlockSm90<layout>& b
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,13 +1,16 @@
 #pragma once
 /// The tile end of a 16-bit softmax that another kernel completes.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/epilogue/fragment_softmax.cuh"
 #include "masthead/epilogue/store.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Ends a tile with quantized logits in y, stored box by box, and softmax partials.
@@ -39,3 +42,6 @@ struct QuantizedSoftmaxEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,12 +1,15 @@
 #pragma once
 /// The tile end of the SIMT engine.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/gemm/block_gemm.cuh"
 #include "masthead/numeric/feature.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Ends a tile with logits in log4 units, or in training mode with x W^T. All threads of the block call it;
@@ -44,3 +47,6 @@ struct SimtLogitsEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,11 +2,14 @@
 /// The tile end of the overlapped path.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/epilogue/fragment_softmax.cuh"
 #include "masthead/epilogue/overlapped_normalize.cuh"
 #include "masthead/ptx/opaque.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Ends a tile with softmax partials in memory and quantized logits in the staging tiles, which a producer
@@ -42,3 +45,6 @@ struct StagedSoftmaxEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

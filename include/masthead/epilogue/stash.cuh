@@ -2,6 +2,8 @@
 /// Stashed tiles: they wait on chip until the statistics of their rows, or of the batch, are there.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/epilogue/fragment_softmax.cuh"
 #include "masthead/epilogue/store.cuh"
@@ -10,6 +12,7 @@
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/reduce/row_total.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// A warp's sums of one tile while its block multiplies the next: half of them in the warp's staging tile,
@@ -132,3 +135,6 @@ __device__ __forceinline__ void exchange_and_store(const BlockSm90<layout>& bloc
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

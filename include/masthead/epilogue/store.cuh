@@ -1,15 +1,18 @@
 #pragma once
 /// Storing a warp's share of y.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda.h>
 
 #include <cstdint>
 #include <utility>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/matrix.hpp"
 #include "masthead/epilogue/fragment_softmax.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// y as the Hopper kernels store it: by TMA where its address and row stride are multiples of 16 bytes, else
@@ -175,3 +178,6 @@ struct StoreSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,11 +1,14 @@
 #pragma once
 /// Storing float accumulators.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/store.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Stores a warp's 16 x tile.n accumulators, by TMA through `bytes` of shared memory for all consumer warps
@@ -66,3 +69,6 @@ struct StoreF32Sm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

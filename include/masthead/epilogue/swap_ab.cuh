@@ -1,14 +1,17 @@
 #pragma once
 /// What a thread of the swap-AB engine does with its accumulators.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/narrow.cuh"
 #include "masthead/gemm/swap_ab_sm90.cuh"
 #include "masthead/numeric/feature.cuh"
 #include "masthead/reduce/warp.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// What a thread does with its accumulators (tile/swap_ab_fragment.hpp). All lanes of a warp call every
@@ -134,3 +137,6 @@ struct SwapAbLogitsEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

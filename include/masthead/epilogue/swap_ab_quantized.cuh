@@ -3,10 +3,13 @@
 /// that m128n256 gives, for another kernel to normalize.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/swap_ab.cuh"
 #include "masthead/numeric/quantized_logit.hpp"
 #include "masthead/tile/normalize_rows.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// `maximum`, for each of the thread's rows the largest of its logits, becomes the largest logit in the
@@ -152,3 +155,6 @@ struct SwapAbQuantizedEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,13 +1,16 @@
 #pragma once
 /// The exact softmax of rows that one cluster of the swap-AB engine covers.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/swap_ab.cuh"
 #include "masthead/ptx/cluster.cuh"
 #include "masthead/ptx/reciprocal.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Merges `count` (a power of two) softmax partials of a row, part(i) for each. The sum is a binary tree over
@@ -159,3 +162,6 @@ struct SwapAbSoftmaxEnd {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,12 +1,15 @@
 #pragma once
 /// What an engine gives to kernels that multiply one tile per block.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 #include "masthead/core/matrix.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// The tiled GEMM of one thread block: `Gemm{storage}(x, w, first_row, first_column, sums)` adds a tile of x
@@ -23,3 +26,6 @@ concept BlockGemm = requires(typename Gemm::TempStorage& storage,
 };
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

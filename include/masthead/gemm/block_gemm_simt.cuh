@@ -1,13 +1,16 @@
 #pragma once
 /// The tiled GEMM of one thread block on the CUDA cores.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/gemm/block_gemm.cuh"
 #include "masthead/gemm/loader_simt.cuh"
 #include "masthead/policy/policy.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// Computes one tile of x W^T, with x (m, k) and W (n, k) both row-major, for a block of `Policy`'s
@@ -139,3 +142,6 @@ class BlockGemmSimt {
 };
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,11 +1,14 @@
 #pragma once
 /// The wgmma descriptor of a tile in shared memory.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/tile/swizzle.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The descriptor of a swizzled tile that starts at `tile`, the same in all lanes of the calling warp.
@@ -16,3 +19,6 @@ __device__ __forceinline__ std::uint64_t descriptor_of(const void* tile) {
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,11 +1,14 @@
 #pragma once
 /// Feeding a mainloop with packed operands: tiles of the parts of x and W by TMA.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/gemm/loader_sm90.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Loads slices of k of packed operands: of a tile of x (each block its own) and of W (each block of the
@@ -57,3 +60,6 @@ struct LoaderPackedSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,14 +1,17 @@
 #pragma once
 /// Global to shared memory for the SIMT engine.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 #include "masthead/core/matrix.hpp"
 #include "masthead/policy/simt.hpp"
 #include "masthead/ptx/cp_async.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Copies a (rows, tile.k) slice of a K-major operand into a stage, `vector_bytes` at a time: 16 where the
@@ -70,3 +73,6 @@ class LoaderSimt {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,14 +1,17 @@
 #pragma once
 /// Feeding the Hopper mainloop: tiles of x and W by TMA.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda.h>
 
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/gemm/ring.cuh"
 #include "masthead/policy/wgmma.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Loads slices of k of a tile of x (each block its own) and of W (each block of the cluster loads its share
@@ -62,3 +65,6 @@ struct LoaderSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -6,10 +6,13 @@
 /// of terms that is a bias. A k-block is one stage of k: 64 of f16x3, 128 of e4m3.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/gemm/descriptor.cuh"
 #include "masthead/gemm/loader_packed_sm90.cuh"
 #include "masthead/ptx/wgmma.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// sum = x W^T over `k_steps` k-blocks in ascending k. All threads of each consumer warpgroup call
@@ -134,3 +137,6 @@ struct MainloopPromotedSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,10 +2,13 @@
 /// The Hopper mainloop: wgmma from shared memory, one warpgroup for 64 rows of the tile.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/gemm/descriptor.cuh"
 #include "masthead/gemm/loader_sm90.cuh"
 #include "masthead/ptx/wgmma.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// acc = x W^T over `k_steps` slices in ascending k. All threads of each consumer warpgroup call `multiply`;
@@ -50,3 +53,6 @@ struct MainloopSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,14 +2,17 @@
 /// A ring of shared-memory stages between producers and consumers, under mbarriers. The only place that knows
 /// their arithmetic.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda/ptx>
 
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/ptx/mbarrier_remote.cuh"
 #include "masthead/tile/pipeline_state.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Each stage is in turn empty (producers may write) and full (consumers may read). There is one
@@ -92,3 +95,6 @@ class StageRing {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,11 +2,13 @@
 /// The swap-AB wgmma engine: features on the instruction's 64 rows, so that few rows of x waste none of it
 /// and a thread has two features. Shared memory, loader and mainloop.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda.h>
 
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/gemm/descriptor.cuh"
 #include "masthead/gemm/ring.cuh"
 #include "masthead/numeric/softmax_state.hpp"
@@ -19,6 +21,7 @@
 #include "masthead/ptx/prefetch_tensor_map.cuh"
 #include "masthead/ptx/wgmma.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Shared memory of a block of the swap-AB engine.
@@ -225,3 +228,6 @@ struct BlockSwapAbSm90 {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

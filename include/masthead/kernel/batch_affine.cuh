@@ -1,14 +1,17 @@
 #pragma once
 /// Training mode between the column statistics and softmax: the affine of each feature.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/batch_norm.cuh"
 #include "masthead/numeric/affine.hpp"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/reduce/column_statistics.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of batch_affine_kernel.
@@ -59,3 +62,6 @@ __global__ void __launch_bounds__(128) batch_affine_kernel(const __grid_constant
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,17 +2,20 @@
 /// The second kernel of the two-pass training path: the affine of each feature, with the bits that the
 /// resident training path gives.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/batch_norm.cuh"
 #include "masthead/numeric/softmax_state.hpp"
 #include "masthead/policy/policy.hpp"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/reduce/column_moments.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 inline constexpr int batch_affine_sm90_threads = 128;
@@ -56,3 +59,6 @@ __global__ void __launch_bounds__(batch_affine_sm90_threads) batch_affine_sm90_k
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,14 +1,17 @@
 #pragma once
 /// The kernel ahead of the GEMM of the overlapped path.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/affine.hpp"
 #include "masthead/numeric/feature.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/tile/overlap_sections.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of begin_overlap_sm90_kernel.
@@ -40,3 +43,6 @@ __global__ void __launch_bounds__(begin_overlap_threads)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

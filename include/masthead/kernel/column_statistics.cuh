@@ -1,13 +1,16 @@
 #pragma once
 /// Training mode between GEMM and softmax: the moments of the columns of x W^T.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/integer.hpp"
 #include "masthead/core/matrix.hpp"
 #include "masthead/reduce/column_statistics.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of column_statistics_kernel. The batch is cut into `splits` splits of equally many rows, each a
@@ -47,3 +50,6 @@ __global__ void __launch_bounds__(BlockColumnStatistics<Sum>::block_threads)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,12 +1,15 @@
 #pragma once
 /// BatchNorm and scale folded into a weight and a bias.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 #include "masthead/numeric/feature.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of fold_batch_norm_kernel.
@@ -28,7 +31,11 @@ __global__ void __launch_bounds__(256)
   for (std::int64_t k = threadIdx.x; k < p.weight.columns; k += blockDim.x) {
     to[k] = narrow<T>(static_cast<Accumulator<T>>(affine.multiplier * static_cast<double>(widen(from[k]))));
   }
+  __syncthreads();  // the bias may be folded in place: every thread has read it
   if (threadIdx.x == 0) store_feature(p.bias, n, affine.addend);
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

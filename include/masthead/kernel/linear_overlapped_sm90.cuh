@@ -3,11 +3,14 @@
 /// other tiles are multiplied.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/for_each_tile.cuh"
 #include "masthead/epilogue/overlapped_normalize.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/ptx/setmaxnreg.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Multiplies tiles, and normalizes rows that are complete. Grid: any multiple of the cluster size; the
@@ -44,3 +47,6 @@ __global__ void __launch_bounds__(TileEnd::Policy::spec.block_threads, 1) linear
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -6,12 +6,15 @@
 /// stashed, the last one stays in registers under the grid barrier.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/epilogue/center.cuh"
 #include "masthead/epilogue/stash.cuh"
 #include "masthead/ptx/grid_barrier.cuh"
 #include "masthead/ptx/setmaxnreg.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Multiplies and normalizes all of y. Grid: schedule.clusters() clusters, launched cooperatively. y is
@@ -78,3 +81,6 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_resident
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

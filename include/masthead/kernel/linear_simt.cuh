@@ -1,13 +1,16 @@
 #pragma once
 /// The GEMM of the SIMT path.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/parameters.hpp"
 #include "masthead/gemm/block_gemm_simt.cuh"
 #include "masthead/tile/raster.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Blocks per multiprocessor: two hide each other's latencies, where 128 registers per thread suffice without
@@ -48,3 +51,6 @@ __global__ void __launch_bounds__(TileEnd::Policy::spec.block_threads,
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,10 +2,13 @@
 /// The GEMM of the swap-AB paths: one tile per block, with features on the instruction's rows.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/swap_ab.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/ptx/sm90a.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of linear_swap_ab_sm90_kernel.
@@ -58,3 +61,6 @@ __global__ void __launch_bounds__(TileEnd::Policy::spec.block_threads, 1) linear
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -7,6 +7,8 @@
 /// leave alone.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/batch_affine.cuh"
 #include "masthead/epilogue/center.cuh"
 #include "masthead/epilogue/moments.cuh"
@@ -14,6 +16,7 @@
 #include "masthead/ptx/grid_barrier.cuh"
 #include "masthead/ptx/setmaxnreg.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Multiplies and normalizes all of y in training mode. Grid: schedule.clusters() clusters, launched
@@ -110,3 +113,6 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_training
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

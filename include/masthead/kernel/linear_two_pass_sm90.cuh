@@ -3,12 +3,15 @@
 /// of tiles; what needs the whole row is left to a second kernel.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/block_sm90.cuh"
 #include "masthead/epilogue/for_each_tile.cuh"
 #include "masthead/epilogue/store.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/ptx/setmaxnreg.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Multiplies tiles and leaves what TileEnd makes of them. Grid: any multiple of the cluster size; the
@@ -47,3 +50,6 @@ __global__ void __launch_bounds__(TileEnd::Policy::spec.block_threads, 1) linear
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -3,6 +3,8 @@
 /// logits, with the bits that the tiles and quantized logits of m128n256 give.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/matrix.hpp"
 #include "masthead/epilogue/lane_softmax.cuh"
 #include "masthead/epilogue/narrow.cuh"
@@ -10,6 +12,7 @@
 #include "masthead/reduce/row_total.cuh"
 #include "masthead/tile/normalize_rows.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of normalize_logits_sm90_kernel.
@@ -92,3 +95,6 @@ __global__ void __launch_bounds__(NormalizeLogits::threads)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,13 +1,16 @@
 #pragma once
 /// The last kernel of the overlapped path: the rows that the overlapped normalization left.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/block_normalize.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/tile/overlap_sections.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Normalizes the rows that are not overlapped, and what nobody claimed of those that are. Grid: a block for
@@ -36,7 +39,7 @@ __global__ void __launch_bounds__(normalize_threads)
 #pragma unroll 1
   for (int s = overlap.count() - 1; s >= 0; --s) {
     const auto rows = static_cast<unsigned>(overlap.rows_in(s));
-    const unsigned all = rows * tasks.blocks, left = all - min(all, claimed[s] * tasks.tasks_per_claim());
+    const unsigned all = rows * tasks.blocks, left = all - (::min)(all, claimed[s] * tasks.tasks_per_claim());
 #pragma unroll 1
     for (; index < left; index += gridDim.x) {
       normalize(overlap.first_row(s), rows);
@@ -47,3 +50,6 @@ __global__ void __launch_bounds__(normalize_threads)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

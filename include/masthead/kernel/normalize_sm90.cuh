@@ -1,12 +1,15 @@
 #pragma once
 /// The second pass of the two-pass path: y from quantized logits and softmax partials, in place.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/block_normalize.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Normalizes a block of columns of a row per block. Grid: the blocks of columns, row by row.
@@ -27,3 +30,6 @@ __global__ void __launch_bounds__(normalize_threads)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,9 +2,11 @@
 /// The last kernel of the two-pass training path: softmax of float sums under an affine of each column, with
 /// the bits that the tiles and quantized logits of the resident training path give.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/matrix.hpp"
 #include "masthead/epilogue/center.cuh"
 #include "masthead/epilogue/fragment_softmax.cuh"
@@ -14,6 +16,7 @@
 #include "masthead/ptx/sm90a.cuh"
 #include "masthead/reduce/row_total.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of normalize_sums_sm90_kernel.
@@ -161,3 +164,6 @@ __global__ void __launch_bounds__(normalize_sums_threads)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

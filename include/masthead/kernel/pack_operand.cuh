@@ -1,9 +1,11 @@
 #pragma once
 /// Packing x or the weight: each row's scale and its elements in one pass.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 #include "masthead/core/parameters.hpp"
 #include "masthead/numeric/split.hpp"
@@ -11,6 +13,7 @@
 #include "masthead/ptx/sm90a.cuh"
 #include "masthead/tile/packed_layout.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of pack_operand_kernel.
@@ -166,20 +169,20 @@ __device__ __forceinline__ void pack_row(const PackParams<T>& p) {
       for (int i = 0; i < Vector::held; ++i) {
 #pragma unroll
         for (int j = 0; j < Vector::count; ++j) {
-          largest = max(largest, counts(__float_as_uint(Vector::element(held[i], j)) & 0x7fffffffu));
+          largest = (::max)(largest, counts(__float_as_uint(Vector::element(held[i], j)) & 0x7fffffffu));
         }
       }
     }
 #pragma unroll
     for (int mask = 16; mask > 0; mask /= 2) {
-      largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
+      largest = (::max)(largest, __shfl_xor_sync(0xffffffffu, largest, mask));
     }
     if constexpr (row_threads > 32) {
       __syncthreads();
       if (threadIdx.x % 32 == 0) warp_largest[threadIdx.x / 32] = largest;
       __syncthreads();
 #pragma unroll
-      for (int w = 0; w < warps; ++w) largest = max(largest, warp_largest[w]);
+      for (int w = 0; w < warps; ++w) largest = (::max)(largest, warp_largest[w]);
     }
     return largest;
   };
@@ -234,3 +237,6 @@ __global__ void __launch_bounds__(pack_threads, 4)
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

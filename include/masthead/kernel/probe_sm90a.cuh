@@ -2,8 +2,11 @@
 /// How the host can tell what a source was compiled for.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/ptx/sm90a.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// A kernel that is never launched: compiled with the flags of the kernels beside it, it has their mark.
@@ -13,3 +16,6 @@ __global__ void sm90a_probe_kernel() {
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,14 +1,17 @@
 #pragma once
 /// The row-wise kernel: an affine of each column, then softmax or log-softmax of rows held in registers.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/softmax/row_of_any_magnitude.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Reads each row once. Grid: a cluster per row, or a block per spec.rows rows; a block takes at most threads
@@ -41,3 +44,6 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,14 +1,17 @@
 #pragma once
 /// The row-wise kernel of rows of any length, read twice.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/softmax/row_of_any_magnitude.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Calls visit(offset, values) for passes of threads * items columns of a segment, of any length, in
@@ -83,3 +86,6 @@ __global__ void __launch_bounds__(Policy::spec.threads,
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

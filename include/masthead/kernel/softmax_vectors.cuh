@@ -1,15 +1,18 @@
 #pragma once
 /// The row-wise kernel of rows that are read in whole vectors and kept as they are in memory.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/softmax/extremes.cuh"
 #include "masthead/softmax/row_of_any_magnitude.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Reads each row once and holds x as it is in memory: in registers, then spec.shared_items per thread in
@@ -90,3 +93,6 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,6 +1,9 @@
 #pragma once
 /// What the kernels of the object at hand were compiled for.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda.h>
 #include <cudaTypedefs.h>
 #include <cuda_runtime.h>
@@ -9,10 +12,10 @@
 #include <atomic>
 #include <cstddef>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/kernel/probe_sm90a.cuh"
 #include "masthead/launch/driver.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// What a device runs of the kernels of one object.
@@ -49,3 +52,6 @@ static CompiledCode compiled_code(int ordinal) {
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

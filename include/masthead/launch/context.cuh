@@ -2,6 +2,9 @@
 /// The context that a stream belongs to: the whole of a device, or a green context with some of its
 /// multiprocessors.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda.h>
 #include <cudaTypedefs.h>
 #include <cuda_runtime.h>
@@ -12,9 +15,9 @@
 #include <mutex>
 #include <optional>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/driver.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The context of a stream, as the driver names it.
@@ -157,3 +160,6 @@ class PerContext {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

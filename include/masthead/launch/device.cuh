@@ -1,13 +1,15 @@
 #pragma once
 /// What entries need to know of the device, and whether pointers are its memory.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <string>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/checks.hpp"
 #include "masthead/kernel/probe_sm90a.cuh"
 #include "masthead/launch/compiled_code.cuh"
@@ -15,6 +17,7 @@
 #include "masthead/launch/driver.cuh"
 #include "masthead/plan/forward_plan.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 struct Device;
@@ -144,3 +147,6 @@ Reason check_device_pointers(const Parameters<T>& p, const Device& device) {
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,6 +1,9 @@
 #pragma once
 /// Driver functions, without linking the driver library.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda.h>
 #include <cudaTypedefs.h>
 #include <cuda_runtime.h>
@@ -8,9 +11,9 @@
 #include <string>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/checks.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// Throws Error for a CUDA call that did not succeed; `call` names it with its decisive value, or is a
@@ -73,3 +76,6 @@ void allow_shared_bytes(const char* name, void (*kernel)(Params...), int bytes) 
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

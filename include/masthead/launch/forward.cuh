@@ -1,17 +1,20 @@
 #pragma once
 /// A forward pass: check, plan, launch.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/forward_simt.cuh"
 #include "masthead/launch/forward_swap_ab.cuh"
 #include "masthead/launch/forward_wgmma.cuh"
 #include "masthead/launch/probe.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// `count` rows of a matrix from `first` on.
@@ -161,6 +164,8 @@ static void forward(const ForwardRequest<T, U>& request, const Workspace& worksp
   check_memory<Policy>(request, mode);
   const ForwardPlan plan = plan_forward(Policy::spec, request.shape(mode), request.device.limits);
   refuse_if(check_workspace(workspace, plan.workspace.bytes));
+  refuse_if(check_written_apart(request.arguments,
+                                mode == Mode::training ? request.running : RunningStatistics{}, workspace));
   if (plan.workspace.bytes > 0) refuse_if(check_device_pointer("workspace", workspace.data, request.device));
   const std::int64_t batch = request.arguments.x.rows;
   if (plan.rows == batch) return launch_forward<Policy, mode, use>(plan, request, workspace);
@@ -173,3 +178,6 @@ static void forward(const ForwardRequest<T, U>& request, const Workspace& worksp
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

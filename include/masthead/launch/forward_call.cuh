@@ -1,10 +1,12 @@
 #pragma once
 /// One forward pass, and the launches that the paths of several engines share.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/batch_norm.cuh"
 #include "masthead/kernel/batch_affine.cuh"
 #include "masthead/kernel/column_statistics.cuh"
@@ -14,6 +16,7 @@
 #include "masthead/numeric/logit_unit.hpp"
 #include "masthead/plan/forward_plan.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// A pass whose arguments have been checked, with what the plan does not hold: pointers.
@@ -111,3 +114,6 @@ static void launch_training_end(const ForwardPlan& plan, const ForwardCall<T, U>
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,10 +2,13 @@
 /// Launching the GEMM kernel of the SIMT engine.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/epilogue/simt_logits.cuh"
 #include "masthead/kernel/linear_simt.cuh"
 #include "masthead/launch/forward_call.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Launches linear_simt_kernel for logits, or in training mode sums, which go where the plan puts them.
@@ -27,3 +30,6 @@ static void launch_linear(EngineConstant<Engine::simt>, const ForwardPlan& plan,
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

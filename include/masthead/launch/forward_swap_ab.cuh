@@ -1,9 +1,11 @@
 #pragma once
 /// Launching the paths of the swap-AB engine.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/swap_ab.cuh"
 #include "masthead/epilogue/swap_ab_quantized.cuh"
 #include "masthead/epilogue/swap_ab_softmax.cuh"
@@ -13,6 +15,7 @@
 #include "masthead/launch/forward_call.cuh"
 #include "masthead/launch/tensor_map.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 // Static: an object that is compiled for sm_90a keeps its own launches beside one for sm_90 (an anonymous
@@ -92,3 +95,6 @@ static void launch_path(EngineConstant<Engine::wgmma_swap_ab> engine, PathConsta
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,10 +1,12 @@
 #pragma once
 /// Launching the paths of the wgmma engine.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/epilogue/logits.cuh"
 #include "masthead/epilogue/moments.cuh"
 #include "masthead/epilogue/quantized_softmax.cuh"
@@ -22,6 +24,7 @@
 #include "masthead/launch/pack_operand.cuh"
 #include "masthead/launch/tensor_map.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 // Static: an object that is compiled for sm_90a keeps its own launches beside one for sm_90 (an anonymous
@@ -204,3 +207,6 @@ static void launch_linear(EngineConstant<Engine::wgmma>, const ForwardPlan& plan
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

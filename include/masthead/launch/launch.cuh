@@ -1,15 +1,18 @@
 #pragma once
 /// Launching kernels, with errors that carry values.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda_runtime.h>
 
 #include <cstdint>
 #include <string>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/checks.hpp"
 #include "masthead/launch/driver.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The shape of a launch on `stream`.
@@ -63,3 +66,6 @@ void launch(const char* name, void (*kernel)(Params...), const LaunchConfig& con
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

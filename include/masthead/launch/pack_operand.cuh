@@ -2,10 +2,13 @@
 /// Launching the pass that packs an operand.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/kernel/pack_operand.cuh"
 #include "masthead/launch/device.cuh"
 #include "masthead/launch/launch.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Queues the pass over `source` that fills `target`, which is PackedLayout{math_mode, ...}.at(memory). T is
@@ -52,3 +55,6 @@ void pack_operand(const Matrix<const T>& source, const PackedMatrix& target, con
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

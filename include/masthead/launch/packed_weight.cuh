@@ -1,6 +1,9 @@
 #pragma once
 /// The packed weight, in memory of its own.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda.h>
 #include <cudaTypedefs.h>
 #include <cuda_runtime.h>
@@ -10,9 +13,9 @@
 #include <string>
 #include <utility>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/launch/pack_operand.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Bytes of a packed operand. Throws Error when they do not fit in 63 bits.
@@ -69,7 +72,7 @@ class PackedWeight {
   /// Queues allocation and packing of `weight` on `stream`. Throws Error if the memory is not to be had, and
   /// during capture: memory that a graph allocates lives and dies with a launch of it.
   template <MathMode math_mode, class T>
-  static PackedWeight of(const Matrix<const T>& weight, const detail::Device& device, cudaStream_t stream) {
+  static PackedWeight of(const Matrix<T>& weight, const detail::Device& device, cudaStream_t stream) {
     if (device.capturing) {
       throw Error("stream", "being captured", "must not be: a Head that packs its weight keeps the memory");
     }
@@ -99,11 +102,11 @@ class PackedWeight {
 
   /// Queues the packing of `weight` anew. Can be captured. Throws Error when it owns nothing.
   template <MathMode math_mode, class T>
-  void update(const Matrix<const T>& weight, cudaStream_t stream) {
+  void update(const Matrix<T>& weight, cudaStream_t stream) {
     if (memory_ == nullptr) {
       throw Error("packed weight", "none", "must be made, and not be moved from, before it is updated");
     }
-    detail::pack_operand<math_mode>(weight, view(), nullptr, stream);
+    detail::pack_operand<math_mode>(Matrix<const T>(weight), view(), nullptr, stream);
   }
 
   detail::PackedMatrix view() const { return layout_.at(memory_); }
@@ -115,3 +118,6 @@ class PackedWeight {
 };
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,13 +1,16 @@
 #pragma once
 /// Whether the code at hand is compiled for sm_90a.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <string>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/checks.hpp"
 #include "masthead/launch/device.cuh"
 #include "masthead/policy/spec.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Checks the code: nothing where a policy of a wgmma engine can run on `device` with the code at hand.
@@ -24,3 +27,6 @@ inline Reason check_compiled_for_sm90a(const PolicySpec& spec, const Device& dev
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

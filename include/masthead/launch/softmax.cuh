@@ -1,17 +1,20 @@
 #pragma once
 /// Launching the row-wise kernels.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/kernel/softmax.cuh"
 #include "masthead/kernel/softmax_streaming.cuh"
 #include "masthead/kernel/softmax_vectors.cuh"
 #include "masthead/launch/launch.cuh"
 #include "masthead/plan/softmax_plan.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Whether a vector, unless it is absent, can be read 16 bytes at a time as `Sum`.
@@ -137,3 +140,6 @@ void launch_selected_softmax(const SoftmaxParams<In, Out>& p, AnyOutput output, 
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,15 +1,18 @@
 #pragma once
 /// Stream-ordered memory of a call.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cuda_runtime.h>
 
 #include <cstdint>
 #include <string>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/parameters.hpp"
 #include "masthead/launch/driver.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// A stream-ordered allocation for one call: freed, in stream order, when it leaves the scope.
@@ -37,3 +40,6 @@ class StreamBuffer {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,16 +1,19 @@
 #pragma once
 /// Tensor maps for TMA, encoded without linking the driver library.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <string>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/checks.hpp"
 #include "masthead/launch/driver.cuh"
 #include "masthead/tile/packed_layout.hpp"
 #include "masthead/tile/swizzle.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The rules of TMA for a matrix, to say which one is broken; `kept`: none.
@@ -125,3 +128,6 @@ inline CUtensorMap make_tensor_map(const std::string& name, const PackedMatrix& 
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,13 +1,16 @@
 #pragma once
 /// Reading per-feature parameters on the device.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 #include "masthead/core/parameters.hpp"
 #include "masthead/numeric/affine.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// Element `index` of a vector of any dtype as a float or double, or `absent` where there is no vector. A
@@ -118,3 +121,6 @@ __device__ Feature load_feature(const Parameters<T>& parameters, std::int64_t in
 }
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,6 +1,7 @@
 #pragma once
 /// Mean and sum of squared deviations of a set, mergeable without cancellation.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "masthead/core/config.hpp"
@@ -18,7 +19,7 @@ struct Moments {
   T mean = 0;
   T m2 = 0;
 
-  MASTHEAD_HOST_DEVICE static Moments of(T value) { return {1, value, T(0)}; }
+  MASTHEAD_HOST_DEVICE static Moments of(T value) { return {1, value, static_cast<T>(0)}; }
 
   /// The variance that BatchNorm normalizes a training batch with: m2 divided by n.
   MASTHEAD_HOST_DEVICE T biased_variance() const { return m2 / static_cast<T>(count); }
@@ -29,10 +30,10 @@ struct Moments {
   MASTHEAD_HOST_DEVICE friend Moments merge(const Moments& a, const Moments& b) {
     if (a.count == 0) return b;
     if (b.count == 0) return a;
-    const std::int64_t count = a.count + b.count;
+    const std::int64_t total = a.count + b.count;
     const T delta = b.mean - a.mean;
-    const T weight = static_cast<T>(b.count) / static_cast<T>(count);
-    return {count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * (static_cast<T>(a.count) * weight)};
+    const T weight = static_cast<T>(b.count) / static_cast<T>(total);
+    return {total, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * (static_cast<T>(a.count) * weight)};
   }
 };
 
@@ -72,16 +73,18 @@ class MomentSum {
   double origin_, first_ = 0, second_ = 0;
 };
 
-/// Moments of the first `count` of `capacity` values, by two passes over them: for values in registers.
-// Both loops run over the capacity, so that they unroll and the array needs no memory.
-template <class T, int capacity>
-MASTHEAD_HOST_DEVICE Moments<T> moments_of(const T (&values)[capacity], int count) {
+/// Moments of the first `count` of `size` values, by two passes over them: for values in registers.
+// Both loops run over all of them, so that they unroll and the array needs no memory.
+template <class T, std::size_t size>
+MASTHEAD_HOST_DEVICE Moments<T> moments_of(const T (&values)[size], int count) {
+  constexpr int capacity = static_cast<int>(size);
   if (count == 0) return {};
   T sum = 0;
-  for (int i = 0; i < capacity; ++i) sum += i < count ? values[i] : T(0);
+  for (int i = 0; i < capacity; ++i) sum += i < count ? values[i] : static_cast<T>(0);
   const T mean = sum / static_cast<T>(count);
   T m2 = 0;
-  for (int i = 0; i < capacity; ++i) m2 += i < count ? (values[i] - mean) * (values[i] - mean) : T(0);
+  for (int i = 0; i < capacity; ++i)
+    m2 += i < count ? (values[i] - mean) * (values[i] - mean) : static_cast<T>(0);
   return {count, mean, m2};
 }
 

@@ -18,7 +18,7 @@ inline constexpr T negative_infinity = static_cast<T>(-HUGE_VALF);
 template <class T>
 MASTHEAD_HOST_DEVICE T larger(T a, T b) {
 #if defined(__CUDA_ARCH__)
-  return ::max(a, b);
+  return (::max)(a, b);
 #else
   return a > b || b != b ? a : b;
 #endif
@@ -40,7 +40,9 @@ struct SoftmaxState {
   T sum = 0;
 
   /// The value exponents are taken relative to: finite unless the set holds +inf.
-  MASTHEAD_HOST_DEVICE T shift() const { return max == detail::negative_infinity<T> ? T(0) : max; }
+  MASTHEAD_HOST_DEVICE T shift() const {
+    return max == detail::negative_infinity<T> ? static_cast<T>(0) : max;
+  }
 };
 
 }  // namespace masthead::inline v0

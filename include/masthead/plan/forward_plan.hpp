@@ -67,8 +67,8 @@ constexpr bool operator==(const ForwardPlan& a, const ForwardPlan& b) {
 namespace detail {
 
 /// Ends a plan that no device, or not this one, can follow. Throws Error.
-[[noreturn]] inline void refuse_plan(const std::string& argument, const std::string& value,
-                                     const std::string& rule) {
+__attribute__((__noreturn__)) inline void refuse_plan(const std::string& argument, const std::string& value,
+                                                      const std::string& rule) {
   throw Error(argument, value, rule);
 }
 
@@ -90,9 +90,10 @@ constexpr void refuse_beyond_tma(const PolicySpec& spec, const ForwardShape& sha
 
 /// The grid of tiles of y. Throws Error for 2^30 tiles or more: 31 bits must count them.
 constexpr ClusterGrid cluster_grid(const PolicySpec& spec, const ForwardShape& shape) {
-  const auto tiles = checked_product(ceil_div(shape.batch, std::int64_t{spec.tile.m} * spec.cluster_m),
-                                     ceil_div(shape.out_features, std::int64_t{spec.tile.n}));
-  if (!tiles || *tiles >= std::int64_t{1} << 30) {
+  const auto tiles =
+      checked_product(ceil_div(shape.batch, static_cast<std::int64_t>(spec.tile.m) * spec.cluster_m),
+                      ceil_div(shape.out_features, static_cast<std::int64_t>(spec.tile.n)));
+  if (!tiles || *tiles >= static_cast<std::int64_t>(1) << 30) {
     refuse_plan("y.shape", shape_text(shape.batch, shape.out_features),
                 "must be fewer than 2^30 tiles of " + to_string(spec));
   }
@@ -112,7 +113,8 @@ constexpr void refuse_without_cluster(const ForwardPlan& plan, const DeviceLimit
 // A small y is read again from L2 in less time than a cooperative launch and its grid barrier take (128 x
 // 1024 -> 512: 7.9 against 9.4 us, 1024 x 8192 -> 8192: 207.3 against 204.5 us).
 constexpr ResidentSchedule resident_schedule(const PolicySpec& spec, const ClusterGrid& grid, int clusters) {
-  if (std::int64_t{grid.size()} * spec.cluster_m * spec.tile.m * spec.tile.n < 4 << 20) return {grid, 0};
+  if (static_cast<std::int64_t>(grid.size()) * spec.cluster_m * spec.tile.m * spec.tile.n < 4 << 20)
+    return {grid, 0};
   return ResidentSchedule::of(grid, clusters, resident_tiles);
 }
 
@@ -139,15 +141,15 @@ constexpr int turns_to_normalize(const PolicySpec& spec, const ForwardShape& sha
   constexpr std::int64_t bytes_per_step = 1280;  // that a block normalizes while it multiplies a slice of k
   const int m_blocks = (schedule.grid.m_blocks - 1) % schedule.raster_m_blocks + 1,
             upper = (m_blocks + 1) / 2;
-  const std::int64_t rows = std::int64_t{upper} * spec.cluster_m * spec.tile.m,
-                     blocks = std::int64_t{schedule.clusters} * spec.cluster_m;
+  const std::int64_t rows = static_cast<std::int64_t>(upper) * spec.cluster_m * spec.tile.m,
+                     blocks = static_cast<std::int64_t>(schedule.clusters) * spec.cluster_m;
   const auto turns =
       static_cast<int>(ceil_div(rows * shape.out_features * size_of(shape.y),
                                 blocks * ceil_div(shape.in_features, spec.tile.k) * bytes_per_step));
   if (!tasks.whole_rows) return turns;
   // A warp that is behind with a long row keeps its block: all the time there is, or none.
-  const auto all =
-      static_cast<int>(std::int64_t{m_blocks - upper} * schedule.grid.tiles_n / schedule.clusters);
+  const auto all = static_cast<int>(static_cast<std::int64_t>(m_blocks - upper) * schedule.grid.tiles_n /
+                                    schedule.clusters);
   return turns <= all ? all + 2 : 0;
 }
 
@@ -183,7 +185,7 @@ constexpr void plan_path(EngineConstant<Engine::wgmma>, ForwardPlan& plan, const
   plan.cluster = spec.cluster_m;
   refuse_without_cluster(plan, limits);
   const int clusters = limits.resident_clusters(plan.cluster);
-  plan.persistent = {grid, std::min(clusters, grid.size())};
+  plan.persistent = {grid, (std::min)(clusters, grid.size())};
   const bool narrow_softmax = size_of(shape.y) == 2 && shape.output == Output::softmax;
   const bool training = shape.mode == Mode::training;
   const bool resident_bits = narrow_softmax && (!training || trains_resident(spec, shape, grid));
@@ -207,7 +209,7 @@ constexpr void plan_path(EngineConstant<Engine::wgmma_swap_ab>, ForwardPlan& pla
   const PolicySpec& spec = plan.policy;
   refuse_beyond_tma(spec, shape);
   (void)cluster_grid(spec, shape);
-  const std::int64_t tiles_n = ceil_div(shape.out_features, std::int64_t{spec.tile.n});
+  const std::int64_t tiles_n = ceil_div(shape.out_features, static_cast<std::int64_t>(spec.tile.n));
   if (shape.mode == Mode::training) {
     plan.path = Path::training;
   } else if (fits_one_cluster(spec, shape)) {

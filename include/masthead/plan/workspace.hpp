@@ -115,7 +115,7 @@ class SlotAllocator {
   constexpr std::int64_t end() const { return end_; }
 
  private:
-  [[noreturn]] void refuse() const {
+  __attribute__((__noreturn__)) void refuse() const {
     throw Error("workspace", std::to_string(shape_.batch) + " * " + std::to_string(shape_.out_features),
                 "its size in bytes must fit in 63 bits");
   }
@@ -128,43 +128,43 @@ class SlotAllocator {
 /// resident path lie where the other path has logits.
 constexpr ForwardWorkspace plan_workspace(const PolicySpec& spec, const ForwardShape& shape) {
   ForwardWorkspace w;
-  SlotAllocator slots(shape);
+  SlotAllocator allocator(shape);
   const Dtype sum = accumulator_dtype(spec.dtype);
   const auto rows_of_sums = [&](std::int64_t rows, std::int64_t element_bytes) {
     return checked_product(rows, logits_stride(shape.out_features), element_bytes);
   };
   // Operands that are e4m3 already are read where they are.
   if (is_packed(spec.math_mode) && spec.dtype != Dtype::e4m3) {
-    w.packed_x = slots.take(PackedLayout{spec.math_mode, shape.batch, shape.in_features}.bytes());
+    w.packed_x = allocator.take(PackedLayout{spec.math_mode, shape.batch, shape.in_features}.bytes());
   }
   if (fits_one_cluster(spec, shape)) {
     // Nothing leaves the chip but y.
   } else if (keeps_quantized_logits(spec, shape)) {
     const auto partials = checked_product(shape.batch, partials_per_row(spec, shape.out_features),
-                                          std::int64_t{sizeof(SoftmaxPartial)});
+                                          static_cast<std::int64_t>(sizeof(SoftmaxPartial)));
     std::optional<std::int64_t> all = partials;
     if (partials && spec.engine == Engine::wgmma && overlaps_normalization(shape.batch, shape.out_features)) {
       const std::int64_t overlap = overlap_bytes(shape.out_features);
       all = *partials > INT64_MAX - overlap ? std::nullopt : std::optional(*partials + overlap);
     }
-    w.partials = slots.take(all);
+    w.partials = allocator.take(all);
     if (all != partials) {
       w.overlap = {w.partials.offset + *partials, *all - *partials};
       w.partials.bytes = *partials;
     }
   } else if (shape.y != sum) {
-    w.logits = slots.take(rows_of_sums(shape.batch, size_of(sum)));
+    w.logits = allocator.take(rows_of_sums(shape.batch, size_of(sum)));
     w.partials = w.logits;
   }
   if (shape.mode == Mode::training) {
     const std::int64_t moments_bytes =
         spec.dtype == Dtype::f64 ? sizeof(Moments<double>) : sizeof(Moments<float>);
-    w.moments = slots.take(rows_of_sums(moment_splits(spec, shape.batch), moments_bytes));
-    w.multiplier = slots.take(rows_of_sums(1, size_of(sum)));
-    w.addend = slots.take(rows_of_sums(1, size_of(sum)));
-    w.center = slots.take(rows_of_sums(1, size_of(sum)), sizeof(unsigned));
+    w.moments = allocator.take(rows_of_sums(moment_splits(spec, shape.batch), moments_bytes));
+    w.multiplier = allocator.take(rows_of_sums(1, size_of(sum)));
+    w.addend = allocator.take(rows_of_sums(1, size_of(sum)));
+    w.center = allocator.take(rows_of_sums(1, size_of(sum)), sizeof(unsigned));
   }
-  w.bytes = slots.end();
+  w.bytes = allocator.end();
   return w;
 }
 

@@ -26,7 +26,7 @@ struct SoftmaxSpec {
 
   constexpr int block_threads() const { return threads * rows; }
   constexpr std::int64_t block_columns(bool shared) const {
-    return std::int64_t{threads} * (items + (shared ? shared_items : 0));
+    return static_cast<std::int64_t>(threads) * (items + (shared ? shared_items : 0));
   }
 
   /// The name in tests and benchmarks, e.g. "softmax_256x32", "softmax_256x32+32" or "softmax_32x8_r4".

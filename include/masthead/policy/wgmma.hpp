@@ -204,7 +204,7 @@ struct EngineTraits<Engine::wgmma> {
 
   static constexpr bool accepts(const PolicySpec& p) { return constraint::all_wgmma(p); }
   static constexpr int shared_bytes(const PolicySpec& p) {
-    return std::max(sm90_layout(p).shared_bytes(), sm90_streaming_layout(p).shared_bytes());
+    return (std::max)(sm90_layout(p).shared_bytes(), sm90_streaming_layout(p).shared_bytes());
   }
   static constexpr std::int64_t moment_splits(const PolicySpec& p, std::int64_t batch) {
     return ceil_div(batch, p.tile.m);

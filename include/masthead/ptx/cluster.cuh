@@ -2,11 +2,15 @@
 /// Thread block clusters (PTX ISA, "barrier.cluster", "mapa", "st.async", "mbarrier"), through CUDA's
 /// intrinsics and cuda::ptx. Below sm_90 a cluster is one block, and what takes a second one does nothing.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <cuda/ptx>
 
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Blocks in this block's cluster.
@@ -117,3 +121,6 @@ __device__ __forceinline__ void cluster_barrier_wait(std::uint64_t* barrier, uns
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,10 +1,14 @@
 #pragma once
 /// TMA loads under a cache policy (PTX ISA, "cp.async.bulk.tensor", "createpolicy"), which cuda::ptx lacks.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// The cache policy for data that is read once: it leaves L2 before anything else does.
@@ -35,3 +39,6 @@ __device__ __forceinline__ void copy_tensor(void* target, const void* map, int c
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,10 +1,14 @@
 #pragma once
 /// Asynchronous copies from global to shared memory (PTX ISA, "cp.async"), with a fallback below sm_80.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Copies the first `valid_bytes` of `bytes` (4, 8 or 16; both addresses aligned to it) and zero-fills the
@@ -48,3 +52,6 @@ __device__ __forceinline__ void cp_async_wait() {
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

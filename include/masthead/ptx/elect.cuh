@@ -1,10 +1,14 @@
 #pragma once
 /// One lane of a converged warp (PTX ISA, "elect.sync").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// True in exactly one lane. All 32 lanes call it.
@@ -21,3 +25,6 @@ __device__ __forceinline__ bool elect() {
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,8 +1,12 @@
 #pragma once
 /// 2^x on the special function unit (PTX ISA, "ex2").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// 2^value with a relative error of at most 2^-22; results below 2^-126 are 0.
@@ -18,3 +22,6 @@ __device__ __forceinline__ float exp2(float value) {
 __device__ __forceinline__ double exp2(double value) { return ::exp2(value); }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,8 +2,12 @@
 /// Programmatic dependent launch (PTX ISA, "griddepcontrol"), through CUDA's device functions; nothing below
 /// sm_90.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Returns when every kernel this one depends on has finished and its writes are visible. Every kernel that
@@ -22,3 +26,6 @@ __device__ __forceinline__ void grid_dependency_trigger() {
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

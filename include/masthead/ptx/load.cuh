@@ -1,11 +1,15 @@
 #pragma once
 /// Loads of global memory with a cache hint (PTX ISA, "ld").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <cstring>
 
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// The address `pointer` has in global memory, as `load_past_l1` takes it.
@@ -33,3 +37,6 @@ __device__ __forceinline__ Vector load_past_l1(std::uint64_t address) {
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

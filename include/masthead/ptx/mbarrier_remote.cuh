@@ -1,10 +1,14 @@
 #pragma once
 /// Arriving at another block's mbarrier (PTX ISA, "mapa", "mbarrier.arrive").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Arrives at `barrier` (an object in this block's shared memory) of block `cta_rank` of the cluster.
@@ -24,3 +28,6 @@ __device__ __forceinline__ void mbarrier_arrive_remote(std::uint64_t* barrier, i
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,8 +1,12 @@
 #pragma once
 /// Fetching a box of a tensor into L2 (PTX ISA, "cp.async.bulk.prefetch.tensor").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Asks for the box at `column`, `row` of a two-dimensional tensor; nothing waits for it.
@@ -13,3 +17,6 @@ __device__ __forceinline__ void prefetch_tensor(const void* map, int column, int
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,8 +1,12 @@
 #pragma once
 /// 1 / x on the special function unit (PTX ISA, "rcp").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// 1 / value, at most 1 ulp off; 1/0 is inf.
@@ -17,3 +21,6 @@ __device__ __forceinline__ float reciprocal(float value) {
 __device__ __forceinline__ double reciprocal(double value) { return 1 / value; }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,8 +1,12 @@
 #pragma once
 /// Moving registers between warpgroups (PTX ISA, "setmaxnreg").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Gives up registers down to `count` per thread. All warps of a warpgroup call it.
@@ -21,3 +25,6 @@ __device__ __forceinline__ void acquire_registers() {
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

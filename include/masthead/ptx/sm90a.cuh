@@ -1,8 +1,12 @@
 #pragma once
 /// Whether this pass compiles for sm_90a, whose instructions no other target assembles.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Whether this pass compiles for sm_90a. Kernels of the wgmma engines put their body under `if constexpr
@@ -22,3 +26,6 @@ __device__ inline void not_compiled_for_sm90a() {
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,10 +1,14 @@
 #pragma once
 /// Storing 8x8 matrices of 16-bit values from a warp's registers (PTX ISA, "stmatrix").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
 #include "masthead/core/config.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Stores four 8x8 matrices; lane 8 i + r supplies the shared address of row r of matrix i, less `offset`, a
@@ -18,3 +22,6 @@ __device__ __forceinline__ void stmatrix_x4(std::uint32_t shared_row, std::uint3
 }
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,10 +1,14 @@
 #pragma once
 /// Warpgroup matrix multiply-accumulate (PTX ISA, "wgmma").
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
 #include "masthead/core/dtype.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::ptx {
 
 /// Orders this thread's earlier register and shared-memory accesses before the warpgroup's next wgmma.
@@ -159,3 +163,6 @@ __device__ __forceinline__ void wgmma(float (&d)[count], std::uint64_t a, std::u
 #undef MASTHEAD_WGMMA_N16
 
 }  // namespace masthead::inline v0::ptx
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

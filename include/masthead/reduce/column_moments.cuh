@@ -1,15 +1,18 @@
 #pragma once
 /// Batch statistics of a tile's columns, from wgmma accumulators.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/moments.hpp"
 #include "masthead/policy/wgmma.hpp"
 #include "masthead/ptx/reciprocal.cuh"
 #include "masthead/reduce/warp.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The weights of a merge of `own` values with `other` ones, by Chan's rule as in `merge` of Moments
@@ -155,3 +158,6 @@ __device__ __forceinline__ void batch_moments(const ColumnMoment* (&tiles)[colum
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

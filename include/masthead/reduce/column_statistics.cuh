@@ -1,13 +1,16 @@
 #pragma once
 /// Mean and variance of columns over the rows of a block.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/moments.hpp"
 #include "masthead/ptx/reciprocal.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// The moments of `columns` adjacent columns by a block of columns * lanes threads: thread t reads column t %
@@ -107,3 +110,6 @@ __device__ MomentSum sum_of_splits(const Moments<Sum>* parts, std::int64_t strid
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

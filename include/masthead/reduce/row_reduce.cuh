@@ -1,14 +1,17 @@
 #pragma once
 /// Row reductions of the online-softmax state (max, sum) over a warp, a block or a cluster of blocks.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cub/warp/warp_reduce.cuh>
 #include <cuda/functional>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/softmax_state.hpp"
 #include "masthead/policy/softmax_policy.hpp"
 #include "masthead/ptx/cluster.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Reduces one value per lane over a warp, whose lanes call it together; every lane gets the same bits.
@@ -174,3 +177,6 @@ class ClusterReduce {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -9,14 +9,17 @@
 /// two kernels give a row the same bits when the same columns share a shift, whatever their tiles: the tiles
 /// of m128n256 and the swap-AB engine share one among 256 columns.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/exp2.hpp"
 #include "masthead/numeric/softmax_state.hpp"
 #include "masthead/ptx/reciprocal.cuh"
 #include "masthead/reduce/warp.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The total of a whole row, which its column parts are normalized with.
@@ -203,3 +206,6 @@ __device__ __forceinline__ SoftmaxTotal total_of_spans(const SoftmaxPartial (&pa
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,7 +2,9 @@
 /// Reductions of values that the lanes of a warp hold in registers, in a fixed order of shuffles.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Reduces `value` by `operation` over the four lanes of a quad, by shuffles of xor 1, 2; each of them gets
@@ -54,3 +56,6 @@ __device__ __forceinline__ void butterfly_of(float (&values)[count], int lane, O
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

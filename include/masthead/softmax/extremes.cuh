@@ -1,13 +1,16 @@
 #pragma once
 /// The least and the largest of some elements, 16-bit ones two at a time.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstring>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/core/dtype.cuh"
 #include "masthead/numeric/softmax_state.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The extremes of float or 16-bit elements as they are in memory. A NaN is left out: it reaches its row's
@@ -50,8 +53,8 @@ class Extremes {
   }
 
  private:
-  __device__ static float smaller_of(float a, float b) { return ::min(a, b); }
-  __device__ static float larger_of(float a, float b) { return ::max(a, b); }
+  __device__ static float smaller_of(float a, float b) { return (::min)(a, b); }
+  __device__ static float larger_of(float a, float b) { return (::max)(a, b); }
   __device__ static __half2 smaller_of(__half2 a, __half2 b) { return __hmin2(a, b); }
   __device__ static __half2 larger_of(__half2 a, __half2 b) { return __hmax2(a, b); }
   __device__ static __nv_bfloat162 smaller_of(__nv_bfloat162 a, __nv_bfloat162 b) { return __hmin2(a, b); }
@@ -60,8 +63,8 @@ class Extremes {
   __device__ static __half2 negated(__half2 a) { return __hneg2(a); }
   __device__ static __nv_bfloat162 negated(__nv_bfloat162 a) { return __hneg2(a); }
   __device__ static float largest(float a) { return a; }
-  __device__ static float largest(__half2 a) { return ::max(__low2float(a), __high2float(a)); }
-  __device__ static float largest(__nv_bfloat162 a) { return ::max(__low2float(a), __high2float(a)); }
+  __device__ static float largest(__half2 a) { return (::max)(__low2float(a), __high2float(a)); }
+  __device__ static float largest(__nv_bfloat162 a) { return (::max)(__low2float(a), __high2float(a)); }
   __device__ static Pair all(float value) {
     if constexpr (std::is_same_v<Pair, float>) {
       return value;
@@ -76,3 +79,6 @@ class Extremes {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -1,16 +1,19 @@
 #pragma once
 /// Softmax of a row of any magnitude, read from memory: twice more than a kernel has.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/feature.cuh"
 #include "masthead/numeric/softmax_state.hpp"
 #include "masthead/ptx/compiler_fence.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Writes the results of this block's part of a row (of this warp's row, if it has one of its own) whose
@@ -64,3 +67,6 @@ __device__ __noinline__ void softmax_of_any_magnitude(
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

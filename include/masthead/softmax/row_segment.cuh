@@ -2,16 +2,19 @@
 /// A block's segment of a row: global memory to registers and back, with an affine of each column on the way
 /// in.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 #include <type_traits>
 
-#include "masthead/core/architectures.cuh"
 #include "masthead/numeric/affine.hpp"
 #include "masthead/numeric/feature.cuh"
 #include "masthead/ptx/cp_async.cuh"
 #include "masthead/ptx/load.cuh"
 #include "masthead/tile/column_access.hpp"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Columns that a thread moves at once: 16 bytes of `In`.
@@ -256,3 +259,6 @@ class RowSegment {
 };
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

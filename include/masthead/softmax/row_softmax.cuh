@@ -2,12 +2,15 @@
 /// Softmax of a row whose columns lie in the registers of a warp, a block or a cluster.
 
 #include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include "masthead/core/parameters.hpp"
 #include "masthead/numeric/affine.hpp"
 #include "masthead/policy/softmax_policy.hpp"
 #include "masthead/ptx/reciprocal.cuh"
 #include "masthead/reduce/row_reduce.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// The magnitude, in log2 units, below which a logit's rounding is at most 16.
@@ -269,3 +272,6 @@ class RowSoftmax {
 };
 
 }  // namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -2,13 +2,18 @@
 /// What the row-wise kernels share: parameters, a block's segment of a row, and how many blocks share a
 /// multiprocessor.
 
+#include "masthead/core/architectures.cuh"
+#if defined(__CUDACC__)
+
 #include <cstdint>
 
-#include "masthead/core/architectures.cuh"
+#include "masthead/policy/limits.hpp"
 #include "masthead/policy/softmax_policy.hpp"
+#include "masthead/ptx/architecture.cuh"
 #include "masthead/ptx/cluster.cuh"
 #include "masthead/softmax/row_segment.cuh"
 
+MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Parameters of the row-wise kernels.
@@ -70,7 +75,8 @@ __device__ RowSegment<In, Out, threads, items, access> row_segment(const Softmax
 }
 
 /// Blocks that share a multiprocessor, so that some load while others compute or store: as many as leave each
-/// thread the registers it needs. Columns read one by one and exponentials of doubles take more.
+/// thread the registers it needs, and as fit at all. Columns read one by one and exponentials of doubles take
+/// more registers.
 template <class T>
 constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnAccess access,
                                                 bool holds_vectors) {
@@ -81,9 +87,14 @@ constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnA
   const bool many = spec.items >= 32 ? spec.threads <= 256 : sizeof(T) == 2;
   const int beside = access == ColumnAccess::affine_vectors && many ? 16 : 0;
   const int registers = spec.items * item_bytes / 4 + (plain ? 28 : 64) + beside;
-  const int most = 2048 / spec.block_threads() < 32 ? 2048 / spec.block_threads() : 32;  // that fit at all
+  const int by_threads = threads_per_multiprocessor(ptx::compiled_architecture) / spec.block_threads();
+  const int by_blocks = blocks_per_multiprocessor(ptx::compiled_architecture);
+  const int most = by_threads < by_blocks ? by_threads : by_blocks;
   const int blocks = 65536 / registers / spec.block_threads();
   return blocks > most ? most : blocks > 0 ? blocks : 1;
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+MASTHEAD_DEVICE_CODE_END
+
+#endif  // defined(__CUDACC__)

@@ -25,7 +25,7 @@ struct ClusterGrid {
   /// tiles.
   MASTHEAD_HOST_DEVICE static constexpr ClusterGrid of(std::int64_t batch, std::int64_t out_features,
                                                        int tile_m, int tile_n, int cluster_m) {
-    return {static_cast<int>(ceil_div(batch, std::int64_t{tile_m} * cluster_m)),
+    return {static_cast<int>(ceil_div(batch, static_cast<std::int64_t>(tile_m) * cluster_m)),
             static_cast<int>(ceil_div(out_features, tile_n))};
   }
   MASTHEAD_HOST_DEVICE constexpr int size() const { return m_blocks * tiles_n; }
@@ -74,7 +74,8 @@ struct PersistentSchedule {
   MASTHEAD_HOST_DEVICE constexpr void split_last_band(int turns) {
     const int lower = ((grid.m_blocks - 1) % raster_m_blocks + 1) / 2;
     if (lower == 0) return;
-    const std::int64_t wanted = (grid.size() - 1) % clusters + 1 + std::int64_t{turns - 1} * clusters,
+    const std::int64_t wanted =
+                           (grid.size() - 1) % clusters + 1 + static_cast<std::int64_t>(turns - 1) * clusters,
                        columns = ceil_div(wanted, lower);
     split_columns = columns < grid.tiles_n ? static_cast<int>(columns) : grid.tiles_n;
   }

@@ -32,7 +32,7 @@ struct NormalizeLogits {
   /// Column parts per warp, at most; a kernel is compiled for 2 or 4.
   static constexpr int parts_per_warp = 4;
   /// Columns of a row, at most.
-  static constexpr std::int64_t columns = std::int64_t{parts_per_warp} * warps * part_columns;
+  static constexpr std::int64_t columns = static_cast<std::int64_t>(parts_per_warp) * warps * part_columns;
 };
 
 }  // namespace masthead::inline v0::detail

@@ -26,7 +26,7 @@ struct OverlapSections {
     const int m_blocks = schedule.grid.m_blocks, band = schedule.raster_m_blocks,
               last_band = (m_blocks - 1) / band * band, rows = m_blocks - last_band;
     const int overlap = last_band + (schedule.split_columns > 0 ? (rows + 1) / 2 : 0);
-    const auto bands = static_cast<int>(ceil_div(m_blocks, std::int64_t{band} * most));
+    const auto bands = static_cast<int>(ceil_div(m_blocks, static_cast<std::int64_t>(band) * most));
     return {overlap == m_blocks ? last_band : overlap,
             bands * band,
             schedule.grid.tiles_n,
@@ -38,9 +38,11 @@ struct OverlapSections {
   MASTHEAD_HOST_DEVICE constexpr int count() const { return (m_blocks + section - 1) / section; }
   /// The section of m-block m, `count()` or more when it is not overlapped.
   MASTHEAD_HOST_DEVICE constexpr int of(int m) const { return m < m_blocks ? m / section : most; }
-  MASTHEAD_HOST_DEVICE constexpr std::int64_t rows() const { return std::int64_t{m_blocks} * m_block_rows; }
+  MASTHEAD_HOST_DEVICE constexpr std::int64_t rows() const {
+    return static_cast<std::int64_t>(m_blocks) * m_block_rows;
+  }
   MASTHEAD_HOST_DEVICE constexpr std::int64_t first_row(int s) const {
-    return std::int64_t{s} * section * m_block_rows;
+    return static_cast<std::int64_t>(s) * section * m_block_rows;
   }
   MASTHEAD_HOST_DEVICE constexpr int m_blocks_in(int s) const {
     return m_blocks - s * section < section ? m_blocks - s * section : section;

@@ -47,7 +47,7 @@ struct PackedLayout {
   /// Bytes of the whole operand, or nothing when they do not fit in 63 bits.
   constexpr std::optional<std::int64_t> bytes() const {
     const auto all = checked_product(rows, row_bytes() + scale_bytes(math_mode));
-    if (!all || *all > (std::int64_t{1} << 62)) return std::nullopt;
+    if (!all || *all > (static_cast<std::int64_t>(1) << 62)) return std::nullopt;
     return flag_offset() + 256;
   }
   constexpr std::int64_t scale_offset() const { return ceil_div(rows * row_bytes(), 256) * 256; }

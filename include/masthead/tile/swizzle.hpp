@@ -26,8 +26,8 @@ MASTHEAD_HOST_DEVICE constexpr int swizzle_128b(int row, int byte) {
 /// is unused in this mode.
 MASTHEAD_HOST_DEVICE constexpr std::uint64_t wgmma_descriptor(std::uint32_t shared_address) {
   constexpr std::uint64_t rows8_distance = swizzle_atom_bytes / 16;
-  return ((shared_address & 0x3ffffu) >> 4) | (std::uint64_t{1} << 16) | (rows8_distance << 32) |
-         (std::uint64_t{1} << 62);
+  return ((shared_address & 0x3ffffu) >> 4) | (static_cast<std::uint64_t>(1) << 16) | (rows8_distance << 32) |
+         (static_cast<std::uint64_t>(1) << 62);
 }
 
 /// What to add to a descriptor to move `bytes` (a multiple of 16) along a row or to a later block of 8 rows.
