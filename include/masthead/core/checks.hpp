@@ -117,6 +117,12 @@ Reason check_vector(const std::string& name, const BasicVector<Void>& v, bool op
 }
 
 /// The reason for a weight that is (in_features, out_features), as `what` shows.
+/// A vector, and what it is called.
+struct NamedVector {
+  ConstVector vector;
+  const char* name;
+};
+
 template <class T>
 Error transposed_weight(const Matrix<const T>& weight, const std::string& what) {
   return Error("weight.shape", shape_text(weight.rows, weight.columns),
@@ -128,9 +134,13 @@ Error transposed_weight(const Matrix<const T>& weight, const std::string& what) 
 template <class T>
 Reason check_orientation(const Parameters<T>& p) {
   const char* fits_columns = nullptr;
-  for (const auto& [vector, name] : {std::pair(p.bias, "bias"), std::pair(p.gamma, "gamma"),
-                                     std::pair(p.beta, "beta"), std::pair(p.running_mean, "running_mean"),
-                                     std::pair(p.running_var, "running_var"), std::pair(p.scale, "scale")}) {
+  const NamedVector vectors[] = {{p.bias, "bias"},
+                                 {p.gamma, "gamma"},
+                                 {p.beta, "beta"},
+                                 {p.running_mean, "running_mean"},
+                                 {p.running_var, "running_var"},
+                                 {p.scale, "scale"}};
+  for (const auto& [vector, name] : vectors) {
     if (!vector.present() || (vector.size == 1 && name == std::string_view("scale"))) continue;
     if (vector.size == p.weight.rows || vector.size != p.weight.columns) return {};
     if (fits_columns == nullptr) fits_columns = name;
@@ -143,8 +153,8 @@ Reason check_orientation(const Parameters<T>& p) {
 /// Checks that there are running statistics, for what cannot do without: eval mode and fold_batch_norm.
 template <class T>
 Reason check_has_statistics(const Parameters<T>& p) {
-  for (const auto& [vector, name] :
-       {std::pair(p.running_mean, "running_mean"), std::pair(p.running_var, "running_var")}) {
+  const NamedVector statistics[] = {{p.running_mean, "running_mean"}, {p.running_var, "running_var"}};
+  for (const auto& [vector, name] : statistics) {
     if (vector.present()) continue;
     return Error(std::string(name) + ".data", "null",
                  "must point to the elements: eval mode and fold_batch_norm normalize with running_mean and "
