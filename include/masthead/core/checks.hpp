@@ -116,13 +116,13 @@ Reason check_vector(const std::string& name, const BasicVector<Void>& v, bool op
   return check_pointer(name, v.data, v.dtype);
 }
 
-/// The reason for a weight that is (in_features, out_features), as `what` shows.
 /// A vector, and what it is called.
 struct NamedVector {
   ConstVector vector;
   const char* name;
 };
 
+/// The reason for a weight that is (in_features, out_features), as `what` shows.
 template <class T>
 Error transposed_weight(const Matrix<const T>& weight, const std::string& what) {
   return Error("weight.shape", shape_text(weight.rows, weight.columns),
