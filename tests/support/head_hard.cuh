@@ -46,8 +46,9 @@ void test_huge_logits() {
           const double right = reference.softmax.probability[i];
           wrong += !(std::abs(y[i] - right) <= epsilon * right);
         }
-        CHECK_MESSAGE(wrong == 0, shape, " to ", masthead::dtype_of<U>, ": ", wrong, " wrong, logits ",
-                      pattern[0]);
+        std::ostringstream what;
+        what << shape << " to " << name(masthead::dtype_of<U>) << ", logits " << pattern[0];
+        CHECK_MESSAGE(wrong == 0, what.str(), ": ", wrong, " wrong");
         for (const Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
       };
       check(T{}, sizeof(T) == 2 ? 0x1p-7 : 1e-6);
