@@ -30,9 +30,44 @@ struct HeadParts {
 
 }  // namespace masthead::inline v0
 
+namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
+
+/// Calls visit.operator()<spec>() for every policy that a Head is compiled with.
+// Static, as all that follows from it: the closures are then this object's own.
+template <Precision precision, HeadParts parts, bool training, class Visit>
+static void for_each_shipped(const Visit& visit) {
+  const auto of_engine = [&]<Engine engine>() {
+    if constexpr (engine != Engine::simt || parts.simt) {
+      constexpr auto shipped = EngineTraits<engine>::template shipped<precision, training>();
+      [&]<std::size_t... i>(std::index_sequence<i...>) { (visit.template operator()<shipped[i]>(), ...); }
+      (std::make_index_sequence<shipped.size()>());
+    }
+  };
+  [&]<std::size_t... i>(std::index_sequence<i...>) { (of_engine.template operator()<engines[i]>(), ...); }
+  (std::make_index_sequence<std::size(engines)>());
+}
+
+/// Runs a Head's pass with the shipped policy that was selected. Kernels for more than passes ask of a policy
+/// that is selected for them are not compiled.
+template <Precision precision, HeadParts parts, Mode mode, class T, class U>
+static void run_selected(const PolicySpec& selected, const ForwardRequest<T, U>& request,
+                         const Workspace& workspace) {
+  bool found = false;
+  for_each_shipped<precision, parts, mode == Mode::training>([&]<PolicySpec spec>() {
+    if (found || selected != spec) return;
+    found = true;
+    constexpr ForwardUse use{parts.log_softmax, selected_features(spec)};
+    forward<PolicyFor<spec>, mode, use>(request, workspace);
+  });
+  if (!found) throw Error("policy", to_string(selected), "must be one that the Head is compiled with");
+}
+
+}  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
+
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
-/// A head, y = softmax(scale * BatchNorm1d(x W^T + b), dim=1), on the current device.
+/// A head, y = softmax(scale * BatchNorm1d(x W^T + b), dim=1), on the current device, or on the part of it
+/// that the stream of a call has.
 ///
 ///     masthead::Head<masthead::Precision::bf16> head(parameters, stream);
 ///     head.forward(x, y, stream);
@@ -91,7 +126,9 @@ class Head {
   using Sum = Accumulator<Element>;
 
   /// Checks the parameters, and queues on `stream` the packing that fp32, fp16_scaled and fp8 need: that
-  /// `stream` must exist as long as the Head, which gives its memory back there, and must not be capturing.
+  /// `stream` must not be capturing. The Head gives the memory back in its order; where it has been destroyed
+  /// before the Head, the destructor waits for the work of the current context. Of these precisions a Head
+  /// that was moved from refuses passes and `update`.
   MASTHEAD_THIS_OBJECT Head(const Parameters<Element>& parameters, cudaStream_t stream)
       : parameters_(parameters) {
     const detail::Device device = detail::Device::current(stream);
@@ -125,9 +162,10 @@ class Head {
   /// whose address and row stride are multiples of 16 bytes.
   PolicySpec policy(std::int64_t batch) const { return select(batch, wgmma_, Mode::eval); }
 
-  /// The plan of a pass over `x` on the device that was current in the constructor: policy, path, kernels,
-  /// workspace. It prints itself. `y_by_tma`: y and its rows start at multiples of 16 bytes and are whole
-  /// multiples of them.
+  /// The plan of a pass over `x` on the stream of the constructor, in whose context (a whole device, or the
+  /// multiprocessors of a green context) it fits: policy, path, kernels, workspace. A pass on a stream of
+  /// another context may take another path, with the same bits. The plan prints itself. `y_by_tma`: y and its
+  /// rows start at multiples of 16 bytes and are whole multiples of them.
   ForwardPlan plan(const Matrix<const Element>& x, const WorkspaceOptions& options = {},
                    bool y_by_tma = true) const {
     ForwardShape shape = this->shape(x.rows, options);
@@ -135,7 +173,8 @@ class Head {
     return plan_forward(select(x, options.mode), shape, limits_);
   }
 
-  /// Bytes of workspace, aligned to 256, that a pass over `x` needs: for bf16, 1024 x 8192 -> 8192, that is
+  /// Bytes of workspace, aligned to 256, that a pass over `x` needs, whatever part of the device its stream
+  /// has: for bf16, 1024 x 8192 -> 8192, that is
   /// 0.3 MB for softmax and 34 MB for log-softmax, `{.output = Output::log_softmax}`.
   std::int64_t workspace_bytes(const Matrix<const Element>& x, const WorkspaceOptions& options = {}) const {
     return detail::plan_workspace(select(x, options.mode), shape(x.rows, options)).bytes;
@@ -152,7 +191,8 @@ class Head {
       const auto consider = [&]<PolicySpec spec>() {
         most = (std::max)(most, detail::plan_workspace(spec, shape).bytes);
       };
-      options.mode == Mode::training ? for_each_shipped<true>(consider) : for_each_shipped<false>(consider);
+      options.mode == Mode::training ? detail::for_each_shipped<precision, parts, true>(consider)
+                                     : detail::for_each_shipped<precision, parts, false>(consider);
       return most;
     }
   }
@@ -196,27 +236,6 @@ class Head {
   static constexpr bool reads_in_place = detail::has_wgmma(precision);
   static constexpr bool has_simt = parts.simt && precision != Precision::fp8;
 
-  /// What passes ask at most of a policy that is selected for them: kernels for more are not compiled.
-  static constexpr detail::ForwardUse use(const PolicySpec& policy) {
-    return {parts.log_softmax, detail::selected_features(policy)};
-  }
-
-  /// Calls visit.operator()<spec>() for every policy that the Head is compiled with.
-  template <bool training, class Visit>
-  MASTHEAD_THIS_OBJECT static void for_each_shipped(const Visit& visit) {
-    const auto of_engine = [&]<Engine engine>() {
-      if constexpr (engine != Engine::simt || parts.simt) {
-        constexpr auto shipped = detail::EngineTraits<engine>::template shipped<precision, training>();
-        [&]<std::size_t... i>(std::index_sequence<i...>) { (visit.template operator()<shipped[i]>(), ...); }
-        (std::make_index_sequence<shipped.size()>());
-      }
-    };
-    [&]<std::size_t... i>(std::index_sequence<i...>) {
-      (of_engine.template operator()<detail::engines[i]>(), ...);
-    }
-    (std::make_index_sequence<std::size(detail::engines)>());
-  }
-
   ForwardShape shape(std::int64_t batch, const WorkspaceOptions& options) const {
     return {.batch = batch,
             .in_features = parameters_.in_features(),
@@ -257,24 +276,10 @@ class Head {
     const std::int64_t needed = detail::plan_workspace(selected, request.shape(mode)).bytes;
     if (options.workspace) {
       detail::refuse_if(detail::check_workspace(*options.workspace, needed));
-      return run_selected<mode>(selected, request, *options.workspace);
+      return detail::run_selected<precision, parts, mode>(selected, request, *options.workspace);
     }
     const detail::StreamBuffer buffer(needed, stream);
-    run_selected<mode>(selected, request, buffer.workspace());
-  }
-
-  /// Runs the pass with the shipped policy that was selected.
-  template <Mode mode, class U>
-  MASTHEAD_THIS_OBJECT static void run_selected(const PolicySpec& selected,
-                                                const detail::ForwardRequest<Element, U>& request,
-                                                const Workspace& workspace) {
-    bool found = false;
-    for_each_shipped<mode == Mode::training>([&]<PolicySpec spec>() {
-      if (found || selected != spec) return;
-      found = true;
-      detail::forward<PolicyFor<spec>, mode, use(spec)>(request, workspace);
-    });
-    if (!found) throw Error("policy", to_string(selected), "must be one that the Head is compiled with");
+    detail::run_selected<precision, parts, mode>(selected, request, buffer.workspace());
   }
 
   Parameters<Element> parameters_;

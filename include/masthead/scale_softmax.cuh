@@ -46,19 +46,22 @@ namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 /// double). y has the shape of x and any of these dtypes that is not wider than the computation; it may be x
 /// itself. scale is (1) or (columns) of any dtype and is read on the device; absent, it means 1. Rows have
 /// any length: on sm_90 they are read once up to 131072 columns (65536 of double), elsewhere up to an eighth
-/// of that, and twice beyond. scale * x may be up to 2^29 in magnitude (float; beyond, its distance to the
-/// next float makes powers of two overflow). Probabilities below 2^-126 may come out as 0.
+/// of that, and twice beyond. scale * x may be of any magnitude that is finite in the computation's type, as
+/// must be the scale. Where a row's largest is beyond 3.7e8 (double: 1.9e17), and with a scale per column
+/// everywhere, products are rounded as torch rounds them before differences are formed; such rows are read
+/// twice more. Probabilities below 2^-126 may come out as 0.
 ///
-/// The call is queued on `stream`; it does not synchronize or allocate, and can be captured in a graph. It is
-/// deterministic, and a row's bits do not depend on the other rows. NaN, +inf and rows of -inf give what
-/// torch.softmax gives. Throws Error, with y untouched, for bad arguments and for a launch that is refused.
+/// More rows than a launch has blocks for take several launches. The call is queued on `stream`; it does not
+/// synchronize or allocate, and can be captured in a graph. It is deterministic, and a row's bits do not
+/// depend on the other rows. NaN, +inf and rows of -inf give what torch.softmax gives. Throws Error, with y
+/// untouched, for bad arguments and for a launch that is refused.
 template <class T, class Out>
 void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
                    cudaStream_t stream) {
   using In = std::remove_const_t<T>;
   const detail::Device device = detail::Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device), output,
-                                  device.limits.architecture, stream);
+                                  device.code_architecture, stream);
 }
 template <detail::Mutable T, class Out>
 void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
@@ -86,7 +89,7 @@ void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Mat
   using In = std::remove_const_t<T>;
   const detail::Device device = detail::Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device),
-                                  detail::OutputConstant<output>(), device.limits.architecture, stream);
+                                  detail::OutputConstant<output>(), device.code_architecture, stream);
 }
 template <Output output, detail::Mutable T, class Out>
 void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream) {
@@ -102,8 +105,8 @@ void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Mat
   const detail::Device device = detail::Device::current(stream);
   const auto p = detail::scale_softmax_params<In, Out>(x, scale, y, device);
   detail::with_column_access(p, [&]<detail::ColumnAccess access>() {
-    detail::launch_softmax<Policy, detail::SoftmaxKernels::both, access>(p, output,
-                                                                         device.limits.architecture, stream);
+    detail::launch_softmax<Policy, detail::SoftmaxKernels::both, access>(p, output, device.code_architecture,
+                                                                         stream);
   });
 }
 template <detail::IsSoftmaxPolicy Policy, detail::Mutable T, class Out>

@@ -21,4 +21,8 @@ TEST_SUITE("device head") {
   }
 
   TEST_CASE("more than 2^31 outputs") { test::test_beyond_2_31<Precision::bf16>(); }
+  TEST_CASE("more than 2^31 rows") {
+    test::test_rows_beyond_2_31<Precision::bf16>(Mode::eval);
+    test::test_rows_beyond_2_31<Precision::bf16>(Mode::training);
+  }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../support/head_calls.cuh"
+#include "../support/head_hard.cuh"
 #include "../support/quantized.hpp"
 #include "masthead/linear_batch_norm_softmax.cuh"
 
@@ -88,6 +89,8 @@ TEST_SUITE("device head fp8") {
     check_values({.shape = {130, 528, 513}, .data = test::Data::uniform, .seed = 4});
     check_values({.shape = {64, 1000, 264}, .data = test::Data::log_uniform, .seed = 5});
   }
+  TEST_CASE("logits up to the largest float") { test::test_huge_logits<fp8>(); }
+  TEST_CASE("means far from 0 beside the deviation") { test::test_far_means<fp8>(); }
   TEST_CASE("the same bits over 20 runs and in any batch") {
     if (runs_fp8()) test::test_bits<fp8>();
   }

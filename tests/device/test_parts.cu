@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../support/any_magnitude.hpp"
 #include "../support/device_problem.cuh"
 #include "masthead/cpu/fold_batch_norm.hpp"
 #include "masthead/fold_batch_norm.cuh"
@@ -70,6 +71,33 @@ __global__ void row_softmax_kernel(const T* x, T* y, int columns, T scale) {
   softmax.template apply<output>(values, scale, [&](int i) { return column(i) < columns; });
   for (int i = 0; i < items; ++i) {
     if (column(i) < columns) y[column(i)] = values[i];
+  }
+}
+
+/// Softmax of two rows, one after the other, of blocks of `Policy`, by warps with rows of their own or by
+/// clusters of as many blocks as the launch says. What no column is is NaN in registers.
+template <class T, class Policy, Output output, bool clusters>
+__global__ void two_rows_kernel(Matrix<const T> x, Matrix<T> y, T scale) {
+  using Softmax = RowSoftmax<T, Policy>;
+  constexpr SoftmaxSpec spec = Policy::spec;
+  __shared__ typename Softmax::TempStorage storage[clusters ? 2 : 1];
+  const int warp_row = spec.rows > 1 ? static_cast<int>(threadIdx.x) / spec.threads : 0;
+  const int first = ptx::cluster_cta_rank() * spec.threads * spec.items;
+  const auto column = [&](int i) {
+    return first + i * spec.threads + static_cast<int>(threadIdx.x) % spec.threads;
+  };
+  for (int pass = 0; pass < 2; ++pass) {
+    if (pass > 0 && !clusters) __syncthreads();
+    Softmax softmax(storage[clusters ? pass : 0]);
+    const std::int64_t row = pass * spec.rows + warp_row;
+    T values[spec.items];
+    for (int i = 0; i < spec.items; ++i) {
+      values[i] = column(i) < x.columns ? x.data[row * x.row_stride + column(i)] : static_cast<T>(NAN);
+    }
+    softmax.template apply<output>(values, scale, [&](int i) { return column(i) < x.columns; });
+    for (int i = 0; i < spec.items; ++i) {
+      if (column(i) < x.columns) y.data[row * y.row_stride + column(i)] = values[i];
+    }
   }
 }
 
@@ -171,6 +199,51 @@ void check_row_softmax(int columns) {
   for (const test::Finding& f : findings) CHECK_MESSAGE(f.good, f.text);
 }
 
+/// Rows of any magnitude through RowSoftmax, each beside an ordinary one: as the first of its object's
+/// storage and as the second.
+template <class T, class Policy, int cluster = 1>
+void check_two_rows(std::int64_t columns) {
+  CAPTURE(columns);
+  constexpr Dtype dtype = dtype_of<T>;
+  constexpr SoftmaxSpec spec = Policy::spec;
+  const Stream stream;
+  const test::LargeRow ordinary{"ordinary", test::rounded(test::Random(7).normals(columns, 0, 3), dtype)};
+  const std::int64_t count = 2 * spec.rows;
+  int checked = 0;
+  for (const test::LargeRow& row : test::large_rows(dtype, columns)) {
+    // The scale is given in log2 units: what is rounded with log2(e) is right where it is exact without.
+    if (!row.scale.empty()) continue;
+    std::vector<test::LargeReference> references;
+    std::vector<double> x;
+    for (std::int64_t m = 0; m < count; ++m) {
+      const test::LargeRow& r = (m + checked) % 2 == 0 ? row : ordinary;
+      references.push_back(test::reference_of(r, dtype));
+      x.insert(x.end(), r.x.begin(), r.x.end());
+    }
+    ++checked;
+    DeviceMatrix<T> in(count, columns), y(count, columns), log_y(count, columns);
+    in.set(x);
+    const LaunchConfig config{
+        .blocks = cluster, .block_threads = spec.block_threads(), .stream = stream, .cluster = cluster};
+    const T scale = static_cast<T>(log2e);
+    launch("two_rows", two_rows_kernel<T, Policy, Output::softmax, (cluster > 1)>, config, in.view_const(),
+           y.view(), scale);
+    launch("two_rows", two_rows_kernel<T, Policy, Output::log_softmax, (cluster > 1)>, config,
+           in.view_const(), log_y.view(), scale);
+    stream.synchronize();
+    CHECK(y.download().intact());
+    CHECK(log_y.download().intact());
+    const std::vector<double> got = y.download().values(), log_got = log_y.download().values();
+    for (std::int64_t m = 0; m < count; ++m) {
+      const std::string wrong =
+          test::wrong_with(references[at(m)], got.data() + m * columns, dtype, Output::softmax) +
+          test::wrong_with(references[at(m)], log_got.data() + m * columns, dtype, Output::log_softmax);
+      CHECK_MESSAGE(wrong.empty(), wrong);
+    }
+  }
+  CHECK(checked > 20);
+}
+
 }  // namespace parts
 using namespace parts;
 
@@ -246,6 +319,24 @@ TEST_SUITE("device parts") {
       check_row_softmax<double, SoftmaxPolicy<32, 8>>(columns);
     }
     for (const int columns : {257, 2047, 2048}) check_row_softmax<float, SoftmaxPolicy<128, 16>>(columns);
+  }
+
+  TEST_CASE("RowSoftmax: rows of any magnitude, a second row, NaN outside, warps, blocks and clusters") {
+    for (const std::int64_t columns : {3, 33, 255, 256}) {
+      check_two_rows<float, SoftmaxPolicy<32, 8>>(columns);
+      check_two_rows<float, SoftmaxPolicy<32, 8, 4>>(columns);
+      check_two_rows<float, SoftmaxPolicy<64, 8>>(columns);
+      check_two_rows<double, SoftmaxPolicy<32, 8, 4>>(columns);
+      check_two_rows<double, SoftmaxPolicy<64, 8>>(columns);
+    }
+    int device = 0, major = 0;
+    test::succeed(cudaGetDevice(&device));
+    test::succeed(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    if (major < 9) return test::skip("RowSoftmax over a cluster: the device has no clusters");
+    for (const std::int64_t columns : {300, 1024, 1500}) {
+      check_two_rows<float, SoftmaxPolicy<64, 8>, 3>(columns);
+      check_two_rows<double, SoftmaxPolicy<64, 8>, 3>(columns);
+    }
   }
 
   TEST_CASE_TEMPLATE("BlockColumnStatistics: mean and m2 without cancellation", T, float, double) {

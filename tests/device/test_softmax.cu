@@ -1,10 +1,12 @@
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "../support/any_magnitude.hpp"
 #include "../support/device.cuh"
 #include "masthead/scale_softmax.cuh"
 
@@ -187,6 +189,171 @@ test::FencedMatrix<HostElement<dtype_of<Out>>> run_affine(const std::vector<doub
   return y.download();
 }
 
+/// How a test lays out x, y and the scale, and with that the kernel that runs.
+struct Layout {
+  const char* name;
+  std::int64_t pad, shift;
+  bool in_place;
+};
+
+/// Rows of any magnitude, those of one scale at a time: every kernel, both outputs.
+template <class E, class Policy = void>
+void check_any_magnitude(std::int64_t columns) {
+  constexpr Dtype dtype = dtype_of<E>;
+  std::vector<std::vector<test::LargeRow>> groups;
+  const auto add = [&](const test::LargeRow& row) {
+    if (groups.empty() || groups.back()[0].scale != row.scale) groups.emplace_back();
+    groups.back().push_back(row);
+  };
+  const std::vector<test::LargeRow> rows = test::large_rows(dtype, columns);
+  for (const test::LargeRow& row : rows) add(row);
+  // One multiplier per column runs in other kernels than one of all columns: rows without a scale in both.
+  for (test::LargeRow row : rows) {
+    if (!row.scale.empty()) continue;
+    row.scale.assign(at(columns), 1.0);
+    add(row);
+  }
+  const Layout layouts[] = {
+      {"aligned", 0, 0, false}, {"in place", 8, 0, true}, {"off alignment", 3, 1, false}};
+  const auto name_of = [&](const std::vector<test::LargeRow>& group) {
+    return group[0].name + " and " + std::to_string(group.size() - 1) + " more";
+  };
+  test::check_cases(groups, name_of, [&](const std::vector<test::LargeRow>& group, Findings& findings) {
+    const Stream stream;
+    const auto count = static_cast<std::int64_t>(group.size());
+    std::vector<double> x;
+    std::vector<test::LargeReference> references;
+    for (const test::LargeRow& row : group) {
+      x.insert(x.end(), row.x.begin(), row.x.end());
+      references.push_back(test::reference_of(row, dtype));
+    }
+    for (const Layout& layout : layouts) {
+      for (const Output output : {Output::softmax, Output::log_softmax}) {
+        DeviceMatrix<E> in(count, columns, columns + layout.pad, layout.shift),
+            apart(layout.in_place ? 1 : count, columns, columns + layout.pad, layout.shift);
+        in.set(x);
+        DeviceMatrix<E>& y = layout.in_place ? in : apart;
+        const test::DeviceVector scale(group[0].scale, accumulator_dtype(dtype), layout.shift);
+        call<Policy>(in.view_const(), ConstVector(scale.view()), y.view(), stream, output);
+        stream.synchronize();
+        const auto& result = y.download();
+        findings.push_back({result.intact(), std::string(layout.name) + ": writes beyond y"});
+        const std::vector<double> got = result.values();
+        for (std::int64_t m = 0; m < count; ++m) {
+          const std::string wrong =
+              test::wrong_with(references[at(m)], got.data() + m * columns, dtype, output);
+          findings.push_back({wrong.empty(), wrong + ", " + layout.name + ", " + std::string(name(output))});
+        }
+      }
+    }
+  });
+}
+
+/// Element (row, column) of the matrices of more than 2^31 elements: small multiples of 1/4, which all types
+/// hold.
+__host__ __device__ float big_element(std::int64_t row, std::int64_t column) {
+  const auto hash = (static_cast<std::uint64_t>(row) * 0x9e3779b97f4a7c15ull +
+                     static_cast<std::uint64_t>(column) * 0xd1b54a32d192ed03ull) >>
+                    40;
+  return static_cast<float>(hash % 23) * 0.25f - 3.0f;
+}
+
+template <class T>
+__global__ void big_fill_kernel(Matrix<T> x) {
+  const std::int64_t count = x.rows * x.columns, step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += step)
+    x.data[i] = narrow<T>(big_element(i / x.columns, i % x.columns));
+}
+
+/// Counts elements of short rows that are wrong, a thread a row.
+template <class T>
+__global__ void big_rows_kernel(Matrix<const T> y, float tolerance, unsigned long long* wrong) {
+  unsigned long long mine = 0;
+  for (std::int64_t row = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; row < y.rows;
+       row += std::int64_t{gridDim.x} * blockDim.x) {
+    float sum = 0;
+    for (std::int64_t j = 0; j < y.columns; ++j) sum += expf(big_element(row, j));
+    for (std::int64_t j = 0; j < y.columns; ++j) {
+      const float right = expf(big_element(row, j)) / sum;
+      mine += !(fabsf(widen(y.data[row * y.columns + j]) - right) <= tolerance * right);
+    }
+  }
+  if (mine > 0) atomicAdd(wrong, mine);
+}
+
+/// Counts how many elements of one row have each of big_element's 23 values.
+__global__ void big_counts_kernel(std::int64_t columns, unsigned long long* counts) {
+  __shared__ unsigned block[23];
+  if (threadIdx.x < 23) block[threadIdx.x] = 0;
+  __syncthreads();
+  for (std::int64_t j = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; j < columns;
+       j += std::int64_t{gridDim.x} * blockDim.x)
+    atomicAdd(&block[static_cast<int>((big_element(0, j) + 3.0f) * 4.0f)], 1u);
+  __syncthreads();
+  if (threadIdx.x < 23) atomicAdd(&counts[threadIdx.x], static_cast<unsigned long long>(block[threadIdx.x]));
+}
+
+/// Counts elements of one row that are wrong, given the sum of its exponentials.
+template <class T>
+__global__ void big_columns_kernel(Matrix<const T> y, double sum, float tolerance,
+                                   unsigned long long* wrong) {
+  unsigned long long mine = 0;
+  for (std::int64_t j = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; j < y.columns;
+       j += std::int64_t{gridDim.x} * blockDim.x) {
+    const float right = static_cast<float>(exp(static_cast<double>(big_element(0, j))) / sum);
+    mine += !(fabsf(widen(y.data[j]) - right) <= tolerance * right);
+  }
+  if (mine > 0) atomicAdd(wrong, mine);
+}
+
+/// Softmax of a packed matrix of more than 2^31 elements, checked on the device, element by element.
+template <class T>
+void check_big(std::int64_t rows, std::int64_t columns) {
+  CAPTURE(rows);
+  CAPTURE(columns);
+  const std::size_t bytes = at(rows * columns) * sizeof(T);
+  std::size_t free = 0, total = 0;
+  test::succeed(cudaMemGetInfo(&free, &total));
+  if (free < 2 * bytes + (std::size_t{1} << 28)) {
+    return test::skip("more than 2^31 elements, " + std::to_string(rows) + " x " + std::to_string(columns) +
+                      ": the device is short of memory");
+  }
+  const test::DeviceBytes in(bytes), out(bytes + 256), counters(std::vector<unsigned char>(24 * 8, 0));
+  const Stream stream;
+  test::succeed(cudaMemsetAsync(out.data(), 0xff, out.size(), stream));
+  const Matrix<T> x(reinterpret_cast<T*>(in.data()), rows, columns);
+  const Matrix<T> y(reinterpret_cast<T*>(out.data()), rows, columns);
+  auto* const counts = reinterpret_cast<unsigned long long*>(counters.data());
+  auto* const wrong = counts + 23;
+  big_fill_kernel<<<4096, 256, 0, stream>>>(x);
+  scale_softmax(Matrix<const T>(x), {}, y, stream);
+  const auto tolerance =
+      static_cast<float>(0x1p-18 + 1.01 * (sizeof(T) == 2 ? test::unit_roundoff(dtype_of<T>) : 0));
+  if (rows > 1) {
+    big_rows_kernel<<<4096, 256, 0, stream>>>(Matrix<const T>(y), tolerance, wrong);
+  } else {
+    big_counts_kernel<<<1024, 256, 0, stream>>>(columns, counts);
+    stream.synchronize();
+    std::vector<unsigned char> raw(24 * 8);
+    counters.download(raw);
+    double sum = 0;
+    for (int k = 0; k < 23; ++k) {
+      std::uint64_t count = 0;
+      std::memcpy(&count, raw.data() + k * 8, 8);
+      sum += static_cast<double>(count) * std::exp(k * 0.25 - 3.0);
+    }
+    big_columns_kernel<<<4096, 256, 0, stream>>>(Matrix<const T>(y), sum, tolerance, wrong);
+  }
+  stream.synchronize();
+  std::vector<unsigned char> raw(24 * 8), end(256);
+  counters.download(raw);
+  std::uint64_t found = 0;
+  std::memcpy(&found, raw.data() + 23 * 8, 8);
+  CHECK(found == 0);
+  test::succeed(cudaMemcpy(end.data(), out.data() + bytes, end.size(), cudaMemcpyDeviceToHost));
+  CHECK(end == std::vector<unsigned char>(256, 0xff));
+}
+
 __global__ void fill_kernel(__nv_bfloat16* x, std::int64_t count) {
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count;
        i += std::int64_t{gridDim.x} * blockDim.x) {
@@ -364,7 +531,24 @@ TEST_SUITE("device softmax") {
     }
   }
 
-  TEST_CASE("logits of 1e4, constant rows, subnormal logits and the documented 2^29") {
+  TEST_CASE_TEMPLATE("rows of any magnitude whose products are finite", T, F64, F32, F16, BF16) {
+    for (const std::int64_t columns : {1, 5, 8, 300, 3000, 12288, 100000, 200000}) {
+      if (test::small_sizes() && columns > 300) continue;
+      check_any_magnitude<typename T::In_>(columns);
+    }
+  }
+
+  TEST_CASE("rows of any magnitude with explicit policies") {
+    for (const std::int64_t columns : {64, 1000, 4096, 9000}) {
+      if (test::small_sizes() && columns > 1000) continue;
+      check_any_magnitude<float, SoftmaxPolicy<32, 8>>(columns);
+      check_any_magnitude<float, SoftmaxPolicy<32, 8, 4>>(columns);
+      check_any_magnitude<__nv_bfloat16, SoftmaxPolicy<64, 16, 1, 16>>(columns);
+      check_any_magnitude<double, SoftmaxPolicy<64, 8>>(columns);
+    }
+  }
+
+  TEST_CASE("logits of 1e4, constant rows, subnormal logits and 2^29") {
     for (const std::int64_t columns : {65, 1024, 40000}) {
       if (test::small_sizes() && columns > 2000) continue;
       CAPTURE(columns);
@@ -447,6 +631,25 @@ TEST_SUITE("device softmax") {
     CHECK(cudaPeekAtLastError() == cudaSuccess);
     CHECK(y.download().values() != std::vector<double>(210, 0.0));
     CHECK_FALSE(y.download().untouched());
+  }
+
+  TEST_CASE("more than 2^31 elements, each of them checked: short rows") {
+    if (test::small_sizes()) {
+      return test::skip("more than 2^31 elements: not under MASTHEAD_TEST_SMALL");
+    }
+    check_big<float>(std::int64_t{1} << 28, 9);
+    check_big<__nv_bfloat16>((std::int64_t{1} << 31) + 1000, 2);
+    check_big<__nv_bfloat16>((std::int64_t{1} << 31) - 1, 3);
+    check_big<__nv_bfloat16>((std::int64_t{1} << 31) + 7, 1);
+    check_big<__half>((std::int64_t{1} << 28) + 3, 8);  // in whole vectors
+  }
+
+  TEST_CASE("more than 2^31 elements, each of them checked: one row") {
+    if (test::small_sizes()) {
+      return test::skip("more than 2^31 elements: not under MASTHEAD_TEST_SMALL");
+    }
+    check_big<__nv_bfloat16>(1, (std::int64_t{1} << 31) + 9);
+    check_big<__nv_bfloat16>(1, (std::int64_t{1} << 31) + 16);  // in whole vectors
   }
 
   TEST_CASE("more than 2^31 elements") {

@@ -1,7 +1,7 @@
-/// Macros as headers of systems, frameworks and toolkits define them: a program may include any of these before
-/// masthead. tests/headers/headers.py includes this file behind the standard and the CUDA headers and before all headers
-/// of the library, which must compile nevertheless. Each group names the header it was copied from; what a macro
-/// expands to is shortened where that makes no difference.
+/// Macros as headers of systems, frameworks and toolkits define them: a program may include any of these
+/// before masthead. tests/headers/headers.py includes this file behind the standard and the CUDA headers and
+/// before all headers of the library, which must compile nevertheless. Each group names the header it was
+/// copied from; what a macro expands to is shortened where that makes no difference.
 ///
 /// term.h of ncurses is not here: it defines `columns`, which is a member of every matrix and cannot be kept.
 // clang-format off

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../support/compare.hpp"
+#include "../support/hard_problems.hpp"
 #include "../support/problem.hpp"
 #include "../support/reference.hpp"
 #include "masthead/cpu/executor.hpp"
@@ -495,5 +496,55 @@ TEST_SUITE("host head") {
     CHECK(cpu::Head<Precision::bf16>(problem.parameters(), cpu::Executor(1)).policy(1) ==
           "host_bf16_" + std::to_string(kernel.rows) + "x" + std::to_string(kernel.columns) + "_" +
               kernel.name);
+  }
+}
+
+TEST_SUITE("heads of any magnitude on the CPU") {
+  TEST_CASE_TEMPLATE("logits up to the largest float", P, Of<Precision::fp64>, Of<Precision::fp32>,
+                     Of<Precision::bf16>) {
+    using T = HostElement<operand_dtype(P::value)>;
+    using Sum = Accumulator<T>;
+    for (const std::vector<double>& pattern :
+         {std::vector<double>{3e38, 1e38, 3e38}, {3e38, 2.5e38}, {-3e38, -2.5e38}, {2.4e38, 3.25e38, 0}}) {
+      const HeadProblem p = test::huge_logits(4, 7, pattern);
+      const HostProblem<T> problem(p, Dtype::f32);
+      const auto y = run<P::value, Sum>(problem, {}).values();
+      const test::HeadReference reference = test::head_reference(p, false);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        CAPTURE(i);
+        CHECK(y[i] == doctest::Approx(reference.softmax.probability[i]).epsilon(1e-6));
+      }
+    }
+  }
+
+  TEST_CASE_TEMPLATE("means far from 0 beside the deviation", P, Of<Precision::fp64>, Of<Precision::fp32>,
+                     Of<Precision::bf16>) {
+    using T = HostElement<operand_dtype(P::value)>;
+    using Sum = Accumulator<T>;
+    for (const Mode mode : {Mode::eval, Mode::training}) {
+      for (const test::Far far : {test::Far::bias, test::Far::sum}) {
+        for (const double ratio : {1.0, 10.0, 1e2, 1e3, 1e4, 1e5}) {
+          for (const bool exact_var : {true, false}) {
+            const HeadProblem p = test::far_means(37, 50, ratio, far, exact_var, 5);
+            const HostProblem<T> problem(p, Dtype::f32);
+            const auto y = run<P::value, Sum>(problem, {mode, Output::log_softmax}).values();
+            const test::LogError worst =
+                test::log_error(test::head_reference(p, mode == Mode::training).softmax, y, sizeof(Sum) == 8);
+            CHECK_MESSAGE(worst.error <= worst.bound, name(mode), " ratio ", ratio, " error ", worst.error,
+                          " bound ", worst.bound, " at ", worst.where);
+          }
+        }
+      }
+    }
+  }
+
+  TEST_CASE("a constant column in training mode") {
+    HeadProblem p = test::far_means(37, 6, 100, test::Far::sum, true, 9);
+    for (std::int64_t k = 1; k < 8; ++k) p.weight[at(2, 8, k)] = 0;
+    p.weight[at(2, 8, 0)] = 100.25;
+    const HostProblem<float> problem(p, Dtype::f32);
+    const auto y = run<Precision::fp32, float>(problem, {Mode::training, Output::log_softmax}).values();
+    const test::LogError worst = test::log_error(test::head_reference(p, true).softmax, y, false);
+    CHECK_MESSAGE(worst.error <= worst.bound, worst.error, " bound ", worst.bound, " at ", worst.where);
   }
 }

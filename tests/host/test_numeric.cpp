@@ -200,9 +200,9 @@ TEST_SUITE("host numeric") {
 
   TEST_CASE("logit units agree with each other") {
     CHECK(LogitUnit<double>::natural().to_log2 == doctest::Approx(std::log2(std::exp(1.0))).epsilon(1e-15));
-    CHECK(LogitUnit<double>::log2().to_natural == doctest::Approx(std::log(2.0)).epsilon(1e-15));
+    CHECK(LogitUnit<double>::log4().to_natural == doctest::Approx(std::log(4.0)).epsilon(1e-15));
     CHECK(LogitUnit<float>::natural().to_natural == 1);
-    CHECK(LogitUnit<float>::log2().to_log2 == 1);
+    CHECK(LogitUnit<float>::log4().to_log2 == 2);
   }
 
   TEST_CASE("moments keep the variance of data far from 0, where E[z^2] - E[z]^2 loses it") {

@@ -26,7 +26,21 @@ constexpr DeviceLimits h100_pcie{90, 114, 232448, {114, 57, 27, 12}};
 constexpr DeviceLimits slice_of_60{90, 60, 232448, {60, 30, 14, 7}};
 constexpr DeviceLimits slice_of_16{90, 16, 232448, {16, 8, 4, 2}};
 constexpr DeviceLimits slice_of_1{90, 1, 232448, {1, 0, 0, 0}};
-constexpr DeviceLimits parts_of_sm90[] = {h200, h100_pcie, slice_of_60, slice_of_16, slice_of_1};
+// MIG slices of a seventh, two and three sevenths of an H200, green contexts of 8, 24 and 116
+// multiprocessors, and MPS shares of a tenth, 3 % and 1 %, whose multiprocessors need not lie in one
+// processing cluster.
+constexpr DeviceLimits mig_1g{90, 16, 232448, {16, 8, 4, 2}};
+constexpr DeviceLimits mig_2g{90, 32, 232448, {32, 16, 8, 4}};
+constexpr DeviceLimits mig_3g{90, 60, 232448, {60, 30, 15, 7}};
+constexpr DeviceLimits green_8{90, 8, 232448, {8, 4, 2, 1}};
+constexpr DeviceLimits green_24{90, 24, 232448, {24, 12, 6, 3}};
+constexpr DeviceLimits green_116{90, 116, 232448, {116, 58, 28, 13}};
+constexpr DeviceLimits mps_10{90, 14, 232448, {14, 7, 3, 1}};
+constexpr DeviceLimits mps_3{90, 4, 232448, {4, 2, 1, 0}};
+constexpr DeviceLimits mps_1{90, 2, 232448, {2, 1, 0, 0}};
+constexpr DeviceLimits parts_of_sm90[] = {h200,      h100_pcie, slice_of_60, slice_of_16, slice_of_1,
+                                          mig_1g,    mig_2g,    mig_3g,      green_8,     green_24,
+                                          green_116, mps_10,    mps_3,       mps_1};
 
 constexpr int architectures[] = {75, 80, 86, 89, 90, 100, 120};
 constexpr Precision precisions[] = {Precision::fp64, Precision::fp32_ieee,   Precision::fp32,
@@ -73,6 +87,8 @@ std::vector<std::string_view> kernels_of(Path path, Engine engine) {
       return {"linear_resident"};
     case Path::resident_training:
       return {"linear_training"};
+    case Path::two_pass_training:
+      return {linear, "batch_affine_sm90", "normalize_sums"};
     case Path::one_cluster:
       return {linear};
     case Path::row_blocks:
@@ -88,7 +104,8 @@ std::int64_t blocks_of(std::int64_t size, std::int64_t block) { return size / bl
 /// Bytes that a path needs of each slot, by the shapes that the slots' comments give; 0: the slot must be
 /// empty.
 struct Needed {
-  std::int64_t packed_x = 0, logits = 0, partials = 0, overlap = 0, moments = 0, multiplier = 0, addend = 0;
+  std::int64_t packed_x = 0, logits = 0, partials = 0, overlap = 0, moments = 0, multiplier = 0, addend = 0,
+               center = 0;
 };
 
 Needed needed_by(Path path, const PolicySpec& spec, const ForwardShape& s) {
@@ -109,6 +126,7 @@ Needed needed_by(Path path, const PolicySpec& spec, const ForwardShape& s) {
   const auto moments = [&](std::int64_t splits) {
     n.moments = splits * s.out_features * moments_bytes;
     n.multiplier = n.addend = s.out_features * sum_bytes;
+    n.center = s.out_features * sum_bytes + 4;
   };
   switch (path) {
     case Path::logits:
@@ -116,6 +134,7 @@ Needed needed_by(Path path, const PolicySpec& spec, const ForwardShape& s) {
       logits();
       break;
     case Path::training:
+    case Path::two_pass_training:
       logits();
       moments(spec.engine == Engine::wgmma ? blocks_of(s.batch, spec.tile.m)
                                            : std::min<std::int64_t>(blocks_of(s.batch, 128), 512));
@@ -132,7 +151,7 @@ Needed needed_by(Path path, const PolicySpec& spec, const ForwardShape& s) {
       break;
     case Path::overlapped:
       tiles();
-      n.overlap = 32 * 8 + s.out_features * 8;
+      n.overlap = 32 * 8 + s.out_features * 12;
       break;
     case Path::resident_training:
       tiles();
@@ -155,7 +174,7 @@ std::string wrong_with_slots(const ForwardPlan& plan, const ForwardShape& shape)
   } slots[] = {{"packed_x", w.packed_x, needed.packed_x}, {"logits", w.logits, needed.logits},
                {"partials", w.partials, needed.partials}, {"overlap", w.overlap, needed.overlap},
                {"moments", w.moments, needed.moments},    {"multiplier", w.multiplier, needed.multiplier},
-               {"addend", w.addend, needed.addend}};
+               {"addend", w.addend, needed.addend},       {"center", w.center, needed.center}};
   for (const auto& a : slots) {
     if (a.slot.bytes < a.needed) return std::string(a.name) + " is too small";
     if (a.needed == 0 && a.slot.bytes != 0) return std::string(a.name) + " is not used";
@@ -377,13 +396,28 @@ std::string path_of_5f39e4a(const ForwardPlan& plan) {
   return path += name(plan.path);
 }
 
+/// Bytes of the workspace that are for centers, which 5f39e4a did not have.
+std::int64_t centers_of(const ForwardPlan& plan, const ForwardShape& shape) {
+  const auto padded = [](std::int64_t bytes) { return blocks_of(bytes, 256) * 256; };
+  const std::int64_t n = shape.out_features;
+  if (shape.mode == Mode::training) {
+    return padded(blocks_of(n, 4) * 4 * (plan.policy.dtype == Dtype::f64 ? 8 : 4) + 4);
+  }
+  if (plan.policy.engine != Engine::wgmma || size_of(shape.y) != 2 || shape.output != Output::softmax ||
+      !overlaps_normalization(shape.batch, n)) {
+    return 0;
+  }
+  const std::int64_t before = shape.batch * blocks_of(n, plan.policy.tile.n) * 8 + 32 * 8 + n * 8;
+  return padded(before + n * 4) - padded(before);
+}
+
 /// A shape and what is chosen for it, as in the file. The last number is that of columns: of a resident
 /// schedule, or those that an overlapped one splits.
 std::string line(const Group& group, const ForwardShape& s, const DeviceLimits& limits) {
   const ForwardPlan plan = plan_forward(group.policy(s), s, limits);
   std::ostringstream out;
   out << s.batch << ' ' << s.in_features << ' ' << s.out_features << ' ' << s.y_by_tma << ' ' << plan.policy
-      << ' ' << path_of_5f39e4a(plan) << ' ' << plan.workspace.bytes << ' '
+      << ' ' << path_of_5f39e4a(plan) << ' ' << plan.workspace.bytes - centers_of(plan, s) << ' '
       << std::max(plan.resident.columns, plan.persistent.split_columns) << '\n';
   return out.str();
 }
@@ -513,7 +547,90 @@ TEST_SUITE("host plan") {
       }
     }
     CHECK(planned > 10000);
-    CHECK(reached.size() == path_count);
+    CHECK(reached.size() == path_count - 1);
+    CHECK(reached.count(Path::two_pass_training) == 0);  // an H200 holds what the largest sm_90 holds
+  }
+
+  TEST_CASE("on parts of a device a pass has the arithmetic of the whole one, and what waits fits") {
+    // Paths with the same bits: float sums and an exact softmax, quantized logits of eval mode, of training
+    // mode, or one cluster.
+    const auto arithmetic = [](Path path) {
+      switch (path) {
+        case Path::logits:
+        case Path::training:
+          return 0;
+        case Path::two_pass:
+        case Path::overlapped:
+        case Path::resident:
+        case Path::row_blocks:
+          return 1;
+        case Path::resident_training:
+        case Path::two_pass_training:
+          return 2;
+        case Path::one_cluster:
+          return 3;
+      }
+      return -1;
+    };
+    std::int64_t compared = 0, other_paths = 0;
+    std::set<Path> training;
+    for_each_shape([&](Precision precision, int architecture, const ForwardShape& shape) {
+      if (architecture != 90) return;
+      const PolicySpec spec = select_policy(precision, architecture, shape.batch, shape.in_features,
+                                            shape.out_features, true, shape.mode == Mode::training);
+      const ForwardPlan whole = plan_forward(spec, shape, h200);
+      for (const DeviceLimits& limits : parts_of_sm90) {
+        if (is_refused(spec, shape, limits)) continue;
+        const ForwardPlan part = plan_forward(spec, shape, limits);
+        REQUIRE_MESSAGE(arithmetic(part.path) == arithmetic(whole.path), text(spec, shape, limits), '\n',
+                        part, whole);
+        REQUIRE_MESSAGE(part.workspace.bytes == whole.workspace.bytes, text(spec, shape, limits));
+        if (part.cooperative) {
+          REQUIRE_MESSAGE(part.resident.clusters() * part.cluster <= limits.multiprocessors,
+                          text(spec, shape, limits));
+        }
+        other_paths += part.path != whole.path;
+        if (shape.mode == Mode::training) training.insert(part.path);
+        ++compared;
+      }
+    });
+    CHECK(compared > 100000);
+    CHECK(other_paths > 1000);
+    CHECK(training == std::set{Path::training, Path::resident_training, Path::two_pass_training});
+  }
+
+  TEST_CASE("16 multiprocessors run 1024 x 512 -> 8192 in both modes, in the workspace of a whole device") {
+    for (const DeviceLimits& limits : {mig_1g, mps_10, green_8}) {
+      ForwardShape shape{1024, 512, 8192, Mode::eval, Output::softmax, Dtype::bf16, true};
+      CHECK(plan_forward(m128n256, shape, h200).path == Path::resident);
+      CHECK(plan_forward(m128n256, shape, limits).path == Path::two_pass);
+      shape.mode = Mode::training;
+      CHECK(plan_forward(m128n256, shape, h200).path == Path::resident_training);
+      const ForwardPlan plan = plan_forward(m128n256, shape, limits);
+      CHECK(plan.path == Path::two_pass_training);
+      CHECK_FALSE(plan.cooperative);
+      CHECK(plan.workspace.bytes == plan_forward(m128n256, shape, h200).workspace.bytes);
+    }
+  }
+
+  TEST_CASE("the two-pass training path keeps the affine in one piece, and partials in shared memory") {
+    std::int64_t checked = 0;
+    std::int64_t most_parts = 0;
+    for_each_shape([&](Precision precision, int architecture, const ForwardShape& shape) {
+      if (architecture != 90 || shape.mode != Mode::training) return;
+      const PolicySpec spec = select_policy(precision, architecture, shape.batch, shape.in_features,
+                                            shape.out_features, true, true);
+      if (is_refused(spec, shape, mig_1g)) return;
+      const ForwardPlan plan = plan_forward(spec, shape, mig_1g);
+      if (plan.path != Path::two_pass_training) return;
+      const WorkspaceSlot &multiplier = plan.workspace.multiplier, &addend = plan.workspace.addend;
+      REQUIRE(addend.offset + addend.bytes - multiplier.offset >= 8 * shape.out_features);
+      most_parts = std::max<std::int64_t>(most_parts, plan.persistent.grid.tiles_n);
+      ++checked;
+    });
+    CHECK(checked > 0);
+    // 16 rows of partials beside 16.5 KB.
+    CHECK(most_parts * 16 * 8 + 17 * 1024 <= shared_bytes_per_block(90));
   }
 
   TEST_CASE("a path is compiled for no policy of an engine without it") {
@@ -527,6 +644,7 @@ TEST_SUITE("host plan") {
         case Path::overlapped:
         case Path::resident:
         case Path::resident_training:
+        case Path::two_pass_training:
           return {Engine::wgmma};
         case Path::one_cluster:
         case Path::row_blocks:
@@ -611,18 +729,16 @@ TEST_SUITE("host plan") {
 
   TEST_CASE("sizes that do not fit in 63 bits are refused") {
     constexpr std::int64_t huge = std::int64_t{1} << 40;
-    const std::string value = std::to_string(huge) + " * " + std::to_string(huge),
-                      rule = "its size in bytes must fit in 63 bits";
+    const std::string rule = "its size in bytes must fit in 63 bits";
     const auto shape = [&](Mode mode, Output output) {
       return ForwardShape{huge, 8192, huge, mode, output, Dtype::bf16, true};
     };
-    refused(shipped_simt(Dtype::bf16).m32n64, shape(Mode::eval, Output::softmax), h200, "workspace", value,
+    const std::string all = std::to_string(huge) + " * " + std::to_string(huge),
+                      at_once = std::to_string(most_rows_at_once) + " * " + std::to_string(huge);
+    refused(shipped_simt(Dtype::bf16).m32n64, shape(Mode::eval, Output::softmax), h200, "workspace", at_once,
             rule);
-    refused(m128n256, shape(Mode::eval, Output::softmax), h200, "workspace", value, rule);
-    refused(m128n256, shape(Mode::eval, Output::log_softmax), h200, "workspace", value, rule);
-    refused(m128n256, shape(Mode::training, Output::softmax), h200, "workspace", value, rule);
-    refused(shipped_swap_ab(Dtype::bf16).m16n64k2, shape(Mode::eval, Output::softmax), h200, "workspace",
-            value, rule);
+    refused(m128n256, shape(Mode::eval, Output::log_softmax), h200, "workspace", at_once, rule);
+    refused(m128n256, shape(Mode::training, Output::softmax), h200, "workspace", all, rule);
     // The sum of slots that each fit.
     const std::int64_t rows = std::int64_t{1} << 36, columns = (std::int64_t{1} << 24) - 4;
     const ForwardShape sum{rows, 16, columns, Mode::training, Output::softmax, Dtype::bf16, true};
@@ -631,27 +747,66 @@ TEST_SUITE("host plan") {
     // x in its packed form.
     const ForwardShape packed{huge, huge, 8, Mode::eval, Output::softmax, Dtype::f32, true};
     refused(shipped_wgmma(MathMode::f16x3, Dtype::f32).m128, packed, h200, "workspace",
-            std::to_string(huge) + " * 8", rule);
+            std::to_string(most_rows_at_once) + " * 8", rule);
   }
 
-  TEST_CASE("2^30 tiles are refused, one less is not") {
-    constexpr std::int64_t most = (std::int64_t{1} << 30) - 1;
-    const auto wide = [](std::int64_t tiles, int tile_n) {
-      return ForwardShape{1, 8192, tiles * tile_n, Mode::eval, Output::softmax, Dtype::f32, true};
-    };
+  TEST_CASE("2^30 tiles are refused, one column of tiles less is not") {
     for (const PolicySpec& spec :
          {m128n256, shipped_wgmma(MathMode::plain, Dtype::bf16).m64, shipped_swap_ab(Dtype::bf16).m16n64k2}) {
-      const ForwardShape good = wide(most, spec.tile.n), bad = wide(most + 1, spec.tile.n);
-      CHECK_NOTHROW((void)plan_forward(spec, good, h200));
-      refused(spec, bad, h200, "y.shape", shape_text(1, bad.out_features),
+      const std::int64_t batch = 1 << 23, tiles_m = batch / (spec.tile.m * spec.cluster_m),
+                         columns = (std::int64_t{1} << 30) / tiles_m * spec.tile.n;
+      ForwardShape shape{batch, 8192, columns, Mode::eval, Output::softmax, Dtype::f32, true};
+      refused(spec, shape, h200, "y.shape", shape_text(batch, columns),
               "must be fewer than 2^30 tiles of " + to_string(spec));
+      shape.out_features -= spec.tile.n;
+      CHECK_NOTHROW((void)plan_forward(spec, shape, h200));
+      // The SIMT engine counts blocks in 64 bits.
+      shape.out_features = columns;
+      CHECK_NOTHROW((void)plan_forward(shipped_simt(Dtype::bf16).m32n64, shape, h200));
     }
-    const ForwardShape tall{(most + 1) * 256, 8192, 256, Mode::eval, Output::softmax, Dtype::f32, true};
-    refused(m128n256, tall, h200, "y.shape", shape_text(tall.batch, 256),
-            "must be fewer than 2^30 tiles of " + to_string(m128n256));
-    CHECK_NOTHROW((void)plan_forward(m128n256, with([](ForwardShape& s) { s.batch -= 256; }, tall), h200));
-    // The SIMT engine counts blocks in 64 bits.
-    CHECK_NOTHROW((void)plan_forward(shipped_simt(Dtype::bf16).m32n64, tall, h200));
+  }
+
+  TEST_CASE("what TMA cannot address goes to the SIMT engine, or is refused") {
+    constexpr std::int64_t most = most_tma_extent;
+    const auto engine = [](Precision precision, std::int64_t batch, std::int64_t in, std::int64_t out,
+                           bool training) {
+      return select_policy(precision, 90, batch, in, out, true, training).engine;
+    };
+    for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::fp32}) {
+      CHECK(engine(precision, 1000, 1 << 10, most / 256 * 256, false) != Engine::simt);
+      CHECK(engine(precision, 1000, 1 << 10, (most / 256 + 1) * 256, false) == Engine::simt);
+      CHECK(engine(precision, 1000, (most / 256 + 1) * 256, 8192, false) == Engine::simt);
+      CHECK(engine(precision, most, 8, 8192, true) != Engine::simt);
+      CHECK(engine(precision, most + 1, 8, 8192, true) == Engine::simt);
+      CHECK(engine(precision, most + 1, 8, 8192, false) != Engine::simt);  // some rows at a time
+    }
+    const PolicySpec fp8 = shipped_wgmma(MathMode::e4m3, Dtype::bf16).m128;
+    const auto rule = [](const PolicySpec& spec) {
+      return "must be at most " + std::to_string(most_tma_extent) + " for " + to_string(spec);
+    };
+    const ForwardShape shape{1000, 16, 16, Mode::training, Output::softmax, Dtype::bf16, true};
+    refused(fp8, with([](ForwardShape& s) { s.out_features = most + 1; }, shape), h200, "weight.rows",
+            std::to_string(most + 1), rule(fp8));
+    refused(fp8, with([](ForwardShape& s) { s.in_features = most + 1; }, shape), h200, "x.columns",
+            std::to_string(most + 1), rule(fp8));
+    refused(m128n256, with([](ForwardShape& s) { s.batch = most + 1; }, shape), h200, "x.rows",
+            std::to_string(most + 1), rule(m128n256));
+    CHECK_NOTHROW((void)plan_forward(m128n256, with([](ForwardShape& s) { s.batch = most; }, shape), h200));
+  }
+
+  TEST_CASE("eval mode works on at most 2^24 rows at once, in one workspace") {
+    for (const PolicySpec& spec :
+         {m128n256, shipped_simt(Dtype::bf16).m32n64, shipped_swap_ab(Dtype::bf16).m32n64k1}) {
+      const auto plan = [&](std::int64_t batch, Mode mode) {
+        return plan_forward(spec, {batch, 8, 2, mode, Output::softmax, Dtype::bf16, false}, h200);
+      };
+      const std::int64_t most = most_rows_at_once;
+      CHECK(plan(1000, Mode::eval).rows == 1000);
+      CHECK(plan(most, Mode::eval).rows == most);
+      CHECK(plan((std::int64_t{1} << 31) + 1000, Mode::eval).rows == most);
+      CHECK(plan((std::int64_t{1} << 31) + 1000, Mode::eval) == plan(most, Mode::eval));
+      CHECK(plan(most + 1, Mode::training).rows == most + 1);
+    }
   }
 
   TEST_CASE("a device that runs no cluster of a policy is refused") {
@@ -686,17 +841,17 @@ TEST_SUITE("host plan") {
           "policy     wgmma_bf16_128x256x64_t384_s3_c2\n"
           "path       resident\n"
           "kernels    linear_resident\n"
-          "device     219120 bytes of shared memory per block, clusters of 2, all resident at once\n"
+          "device     221168 bytes of shared memory per block, clusters of 2, all resident at once\n"
           "workspace  262144 bytes\n"
           "  softmax partials at 0, 262144 bytes\n");
     CHECK(printed(plan_forward(m128n256, with([](ForwardShape& s) { s.batch = 4096; }), h200)) ==
           "policy     wgmma_bf16_128x256x64_t384_s3_c2\n"
           "path       overlapped\n"
           "kernels    begin_overlap -> linear_overlapped -> normalize_rest\n"
-          "device     219120 bytes of shared memory per block, clusters of 2\n"
-          "workspace  1114368 bytes\n"
+          "device     221168 bytes of shared memory per block, clusters of 2\n"
+          "workspace  1147136 bytes\n"
           "  softmax partials at 0, 1048576 bytes\n"
-          "  overlap at 1048576, 65792 bytes\n");
+          "  overlap at 1048576, 98560 bytes\n");
     const PolicySpec m32n64 = shipped_simt(Dtype::bf16).m32n64;
     CHECK(printed(plan_forward(m32n64, {10, 100, 50, Mode::training, Output::softmax, Dtype::bf16, true},
                                h200)) ==
@@ -704,11 +859,12 @@ TEST_SUITE("host plan") {
           "path       training\n"
           "kernels    linear_simt -> column_statistics -> batch_affine -> softmax\n"
           "device     23040 bytes of shared memory per block, clusters of 1\n"
-          "workspace  3840 bytes\n"
+          "workspace  4096 bytes\n"
           "  logits at 0, 2080 bytes\n"
           "  moments at 2304, 832 bytes\n"
           "  multiplier at 3328, 208 bytes\n"
-          "  addend at 3584, 208 bytes\n");
+          "  addend at 3584, 208 bytes\n"
+          "  center at 3840, 212 bytes\n");
     for (int i = 0; i < path_count; ++i) CHECK(name(static_cast<Path>(i)) != "");
     CHECK(name(Path::row_blocks) == "row_blocks");
   }

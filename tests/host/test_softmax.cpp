@@ -1,10 +1,14 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <sstream>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "../support/any_magnitude.hpp"
 #include "../support/compare.hpp"
 #include "../support/random.hpp"
 #include "../support/reference.hpp"
@@ -141,6 +145,32 @@ TEST_SUITE("host softmax") {
     }
   }
 
+  TEST_CASE_TEMPLATE("rows of any magnitude whose products are finite", T, double, float, Half, BFloat16) {
+    constexpr Dtype dtype = dtype_of<T>, sum = accumulator_dtype(dtype_of<T>);
+    for (const std::int64_t columns : {1, 2, 5, 300, 3000}) {
+      for (const test::LargeRow& row : test::large_rows(dtype, columns)) {
+        FencedMatrix<T> x(1, columns);
+        x.set(row.x);
+        const test::Elements scale = test::to_elements(row.scale, sum);
+        const test::LargeReference reference = test::reference_of(row, dtype);
+        for (const Output output : {Output::softmax, Output::log_softmax}) {
+          FencedMatrix<T> y(1, columns);
+          cpu::scale_softmax(Matrix<const T>(x.view()), scale.view(), y.view(), cpu::Executor(1), output);
+          const std::vector<double> got = y.values();
+          const std::string wrong = test::wrong_with(reference, got.data(), dtype, output);
+          CHECK_MESSAGE(wrong.empty(), wrong);
+          // Negative control: the comparison sees one element that is off.
+          for (const double off : {0.5, -3.0, 0.0, std::nan("")}) {
+            if (got[0] == off || (std::isnan(got[0]) && std::isnan(off))) continue;
+            auto bad = got;
+            bad[0] = off;
+            CHECK_FALSE(test::wrong_with(reference, bad.data(), dtype, output).empty());
+          }
+        }
+      }
+    }
+  }
+
   TEST_CASE("rows that sum to 1 and 100000 equal columns are exact to float") {
     const auto got =
         run<float, float>(std::vector<double>(100000, 1), 1, 100000, {}, Output::softmax).values();
@@ -159,6 +189,60 @@ TEST_SUITE("host softmax") {
                          "masthead: y.shape = (3, 4): must be that of x, (4, 3)", Error);
     CHECK_THROWS_AS(cpu::scale_softmax(Matrix<const float>(nullptr, 3, 4), {}, y.view(), executor), Error);
     CHECK(y.untouched());
+  }
+
+  TEST_CASE("launches of a plan take all rows, each in a grid whose clusters have exact indices") {
+    using namespace masthead::detail;
+    constexpr std::int64_t big = std::int64_t{1} << 31;
+    const std::pair<std::int64_t, std::int64_t> shapes[] = {
+        {1, 1},        {big / 8, 9}, {big + 1000, 2}, {big - 1, 3}, {big + 7, 1},      {1, big + 9},
+        {3, big + 16}, {big, 70000}, {big, 3000},     {1 << 25, 8}, {(1 << 25) + 1, 8}};
+    int plans = 0;
+    const auto check = [&]<int bytes>() {
+      for (const auto& [rows, columns] : shapes) {
+        for (const int architecture : {80, 90}) {
+          for (const ColumnAccess access :
+               {ColumnAccess::vectors, ColumnAccess::affine_vectors, ColumnAccess::elements}) {
+            for (const SoftmaxSpec& spec : softmax_policies<bytes>) {
+              for (const SoftmaxKernels kernels :
+                   {SoftmaxKernels::holding, SoftmaxKernels::streaming, SoftmaxKernels::both}) {
+                const SoftmaxPlan plan =
+                    plan_softmax(spec, kernels, access, bytes, rows, columns, architecture);
+                const int rows_of_block = plan.kernel == SoftmaxKernel::streaming ? 1 : spec.rows;
+                const std::int64_t last =
+                    (std::min(rows, plan.rows_per_launch) + rows_of_block - 1) / rows_of_block * plan.cluster;
+                int wrong = plan.rows_per_launch < 1 || plan.rows_per_launch % rows_of_block != 0;
+                wrong += last > max_softmax_blocks || (rows_of_block > 1 && plan.cluster > 1);
+                wrong += plan.blocks != (rows + rows_of_block - 1) / rows_of_block * plan.cluster;
+                wrong += plan.segment % 8 != 0 || plan.segment * plan.cluster < columns;
+                wrong += plan.cluster < 1 || plan.cluster > (architecture < 90 ? 1 : max_cluster);
+                CHECK(wrong == 0);
+                ++plans;
+              }
+            }
+          }
+        }
+      }
+    };
+    check.template operator()<2>();
+    check.template operator()<4>();
+    check.template operator()<8>();
+    CHECK(plans == 3 * 11 * 2 * 3 * 6 * 3);
+  }
+
+  TEST_CASE("a cluster's index, computed in float, is exact in the grids of a plan and not far beyond") {
+    // As ptxas makes %clusterid.x: the block's index times the reciprocal of the cluster's size.
+    const auto index = [](std::int64_t block, int cluster) {
+      return static_cast<std::int64_t>(static_cast<float>(block) * (1.0f / static_cast<float>(cluster)));
+    };
+    for (int cluster = 1; cluster <= masthead::detail::max_cluster; ++cluster) {
+      std::int64_t wrong = 0;
+      for (std::int64_t block = 0; block < masthead::detail::max_softmax_blocks; ++block) {
+        wrong += index(block, cluster) != block / cluster;
+      }
+      CHECK(wrong == 0);
+    }
+    CHECK(index((1 << 24) + 1, 1) != (1 << 24) + 1);
   }
 
   TEST_CASE("every length of row has a policy of the device that holds it, or streams it") {

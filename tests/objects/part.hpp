@@ -1,19 +1,36 @@
 #pragma once
-/// What the objects of the program exchange.
+/// What the parts of the program exchange.
+
+#include <string>
+#include <vector>
 
 #include "masthead/core/parameters.hpp"
 
-/// Addresses of functions that must be an object's own.
-struct Part {
-  const void* device_limits;       ///< asks the device by a kernel of the object
-  const void* compiled_for_sm90a;  ///< branches on what the object was compiled for
+/// What a part made of the problem. The part is compiled for one architecture.
+struct PartRun {
+  // In: row-major, of values that bfloat16 represents.
+  int batch = 0, in_features = 0, out_features = 0;
+  std::vector<float> x, weight;
+  std::vector<float> rows;  ///< of scale_softmax: (2, columns)
+  int columns = 0;
+
+  // Out:
+  bool gpu = false;      ///< there is one
+  std::string policy;    ///< that the part's head runs with
+  std::vector<float> y;  ///< softmax(BatchNorm(x W^T)) with a running mean of 0 and a running variance of 1
+  std::vector<float> softmax;  ///< of `rows`
 };
 
-Part part_80();
-Part part_90();
-Part part_90a();
+/// Runs the head and scale_softmax of the part, or throws masthead::Error from inside it.
+using RunPart = void (*)(PartRun&);
+/// Throws the Error of a CUDA call that failed, from inside the part.
+using FailInPart = void (*)();
 
-/// Throws Error from inside the object.
-void fail_80();
-void fail_90();
-void fail_90a();
+extern "C" {
+void run_part_80(PartRun& run);
+void run_part_90(PartRun& run);
+void run_part_90a(PartRun& run);
+void fail_in_part_80();
+void fail_in_part_90();
+void fail_in_part_90a();
+}

@@ -2,6 +2,7 @@
 /// What every precision of Head must do; each program runs it for its precisions.
 
 #include "head_calls.cuh"
+#include "head_hard.cuh"
 #include "head_values.cuh"
 
 /// All cases for a list of `PrecisionOf` types.
@@ -19,6 +20,12 @@
     }                                                                                                  \
     TEST_CASE_TEMPLATE("the variance of features far from 0 survives", P, __VA_ARGS__) {               \
       test::test_distant_features<P::value>();                                                         \
+    }                                                                                                  \
+    TEST_CASE_TEMPLATE("logits up to the largest float", P, __VA_ARGS__) {                             \
+      test::test_huge_logits<P::value>();                                                              \
+    }                                                                                                  \
+    TEST_CASE_TEMPLATE("means far from 0 beside the deviation", P, __VA_ARGS__) {                      \
+      test::test_far_means<P::value>();                                                                \
     }                                                                                                  \
     TEST_CASE_TEMPLATE("the same bits over 20 runs and in any batch", P, __VA_ARGS__) {                \
       test::test_bits<P::value>();                                                                     \

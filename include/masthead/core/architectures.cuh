@@ -45,5 +45,6 @@
 
 /// Marks the few public functions that branch on whether the code is compiled for sm_90a, which the list does
 /// not tell apart from sm_90: they are inlined into every caller, so that no object of a program runs another
-/// one's copy.
+/// one's copy. What they call for it is static (an anonymous namespace would not do: nvcc gives it a name,
+/// and its functions are merged as others are), and they have no closures, which would be merged.
 #define MASTHEAD_THIS_OBJECT __attribute__((always_inline)) inline

@@ -24,6 +24,7 @@ struct HeadWorkspace {
   std::int64_t rows = 0;        ///< of x that are worked on at once: all, or a slice
   std::int64_t multiplier = 0;  ///< (out_features)
   std::int64_t addend = 0;      ///< (out_features)
+  std::int64_t center = 0;      ///< (out_features)
   std::int64_t logits = 0;      ///< (rows, out_features), only when y is narrower than the accumulator
   std::int64_t bytes = 0;
 
@@ -44,6 +45,7 @@ struct HeadWorkspace {
     w.rows = batch;
     w.multiplier = take(1);
     w.addend = take(1);
+    w.center = take(1);
     if (y != accumulator_dtype(operand)) {
       // Statistics need every logit; otherwise slices will do, long enough to make up for packing the weight.
       if (mode == Mode::eval) w.rows = std::min<std::int64_t>(batch, 504);
@@ -56,21 +58,24 @@ struct HeadWorkspace {
 namespace detail {
 
 /// Moments of columns [first, first + count) of z, written to `moments`.
-// 64 rows at a time, turned so that a column is contiguous; merged in ascending order.
+// 64 rows at a time, turned so that a column is contiguous; merged in ascending order. Distances from the
+// first row are as small as the deviation, and 0 where all rows are equal.
 template <class A, std::size_t width>
 void column_moments(const Matrix<A>& z, std::int64_t first, int count, Moments<double> (&moments)[width]) {
   constexpr int height = 64;
-  double columns[width][height];
+  double columns[width][height], origin[width];
+  for (int j = 0; j < count; ++j) origin[j] = static_cast<double>(z.data[first + j]);
   std::fill(moments, moments + width, Moments<double>{});
   for (std::int64_t m = 0; m < z.rows; m += height) {
     const int rows = static_cast<int>(std::min<std::int64_t>(height, z.rows - m));
     for (int i = 0; i < rows; ++i) {
       const A* const row = z.data + (m + i) * z.row_stride + first;
-      for (int j = 0; j < count; ++j) columns[j][i] = static_cast<double>(row[j]);
+      for (int j = 0; j < count; ++j) columns[j][i] = static_cast<double>(row[j]) - origin[j];
     }
     for (int j = 0; j < count; ++j)
       moments[j] = merge(moments[j], masthead::detail::moments_of(columns[j], rows));
   }
+  for (int j = 0; j < count; ++j) moments[j].mean += origin[j];
 }
 
 /// A forward pass: checks everything, then computes.
@@ -86,6 +91,7 @@ class HeadPass {
         layout_(HeadWorkspace::of(dtype_of<T>, dtype_of<U>, mode, arguments.x.rows, arguments.y.columns)),
         multiplier_(checked(workspace, layout_, layout_.multiplier)),
         addend_(checked(workspace, layout_, layout_.addend)),
+        center_(checked(workspace, layout_, layout_.center)),
         blocks_(layout_.rows, arguments.y.columns, arguments.x.columns, executor) {
     if constexpr (!std::is_same_v<U, A>) logits_ = checked(workspace, layout_, layout_.logits);
   }
@@ -127,9 +133,12 @@ class HeadPass {
   }
 
   void set_affine(std::int64_t n, const Feature& feature) const {
-    const Affine affine = fold(feature, arguments_.parameters.epsilon, log2e);
-    multiplier_[n] = static_cast<A>(affine.multiplier);
-    addend_[n] = static_cast<A>(affine.addend);
+    const auto affine =
+        masthead::detail::affine_terms(feature, arguments_.parameters.epsilon, masthead::detail::log4e)
+            .template rounded<A>();
+    multiplier_[n] = affine.multiplier;
+    addend_[n] = affine.addend;
+    center_[n] = affine.center;
   }
 
   /// Normalizes feature n with the moments of x weight^T, and updates the running statistics.
@@ -166,8 +175,10 @@ class HeadPass {
     const Matrix<U>& y = arguments_.y;
     parallel_for_rows(executor_, z.rows, z.columns, [&](std::int64_t m, int) {
       A* const values = z.data + m * z.row_stride;
-      for (std::int64_t n = 0; n < z.columns; ++n) values[n] = multiplier_[n] * values[n] + addend_[n];
-      softmax_row(values, z.columns, masthead::detail::LogitUnit<A>::log2(), arguments_.output,
+      for (std::int64_t n = 0; n < z.columns; ++n) {
+        values[n] = multiplier_[n] * (values[n] - center_[n]) + addend_[n];
+      }
+      softmax_row(values, z.columns, masthead::detail::LogitUnit<A>::log4(), arguments_.output,
                   y.data + (first + m) * y.row_stride);
     });
   }
@@ -177,6 +188,7 @@ class HeadPass {
   const HeadWorkspace layout_;
   A* const multiplier_;
   A* const addend_;
+  A* const center_;
   A* logits_ = nullptr;
   const GemmBlocks<A> blocks_;
 };

@@ -12,6 +12,7 @@
 #include "masthead/numeric/softmax_state.hpp"
 #include "masthead/numeric/split.hpp"
 #include "masthead/policy/wgmma.hpp"
+#include "masthead/ptx/reciprocal.cuh"
 
 MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
@@ -25,6 +26,7 @@ struct AffineLoaderSm90 {
 
   struct SharedStorage {
     alignas(16) AffineColumn column[Sm90Layout::affine_stages][layout.tile.n];  // (affine stage, tile_n)
+    alignas(16) float center[Sm90Layout::affine_stages][layout.tile.n];         // (affine stage, tile_n)
   };
 
   /// Initializes the ring. `threads` write a stage: those of `load`, unless told. One thread calls it.
@@ -34,7 +36,7 @@ struct AffineLoaderSm90 {
   }
 
   /// Writes the affine of one tile's features from `first` on, of which `features` exist in all: affine_of(n)
-  /// is that of feature n. `warps` whole warps call it; `thread` counts through them.
+  /// is AffineTerms of feature n. `warps` whole warps call it; `thread` counts through them.
   // Features beyond the last get -inf: they can be neither maximum nor part of a sum.
   template <class AffineOf>
   __device__ __forceinline__ static void load(SharedStorage& storage, const Ring& ring,
@@ -43,12 +45,10 @@ struct AffineLoaderSm90 {
     ring.wait_empty(state);
 #pragma unroll 1
     for (int j = thread; j < layout.tile.n; j += 32 * warps) {
-      AffineColumn column{0.0f, negative_infinity<float>};
-      if (first + j < features) {
-        const Affine folded = affine_of(first + j);
-        column = {static_cast<float>(folded.multiplier), static_cast<float>(folded.addend)};
-      }
-      storage.column[state.stage][j] = column;
+      RoundedAffine<float> affine{0, negative_infinity<float>};
+      if (first + j < features) affine = affine_of(first + j).template rounded<float>();
+      storage.column[state.stage][j] = {affine.multiplier, affine.addend};
+      storage.center[state.stage][j] = affine.center;
     }
     ring.arrive_full(state);
     state.advance();
@@ -75,6 +75,7 @@ struct AffineLoaderPackedSm90 {
   struct NoPowers {};
   struct SharedStorage : std::conditional_t<has_powers, Powers, NoPowers> {
     alignas(16) AffineColumn column[Sm90Layout::affine_stages][layout.tile.n];  // (affine stage, tile_n)
+    alignas(16) float center[Sm90Layout::affine_stages][layout.tile.n];         // (affine stage, tile_n)
   };
 
   /// Initializes the ring. `threads` write a stage: those of `load`, unless told. One thread calls it.
@@ -83,8 +84,8 @@ struct AffineLoaderPackedSm90 {
   }
 
   /// Writes the affine of one tile's features from `first` on, of which `features` exist in all: affine_of(n)
-  /// is that of feature n, `scale` that of the packed weight. `warps` whole warps call it; `thread` counts
-  /// through them.
+  /// is AffineTerms of feature n, `scale` that of the packed weight. `warps` whole warps call it; `thread`
+  /// counts through them.
   template <class AffineOf>
   __device__ __forceinline__ static void load(SharedStorage& storage, const Ring& ring,
                                               typename Ring::State& state, std::int64_t first,
@@ -93,19 +94,21 @@ struct AffineLoaderPackedSm90 {
     ring.wait_empty(state);
 #pragma unroll 1
     for (int j = thread; j < layout.tile.n; j += 32 * warps) {
-      AffineColumn column{0.0f, negative_infinity<float>};
+      RoundedAffine<float> affine{0, negative_infinity<float>};
       [[maybe_unused]] PowerPair power{};
       if (first + j < features) {
-        Affine folded = affine_of(first + j);
+        const AffineTerms terms = affine_of(first + j);
         if constexpr (has_powers) {
           power = static_cast<const PowerPair*>(scale)[first + j];
+          affine = terms.rounded<float>();
         } else {
-          folded.multiplier *=
+          const double factor =
               double{static_cast<const float*>(scale)[first + j]} * (std::int64_t{1} << e4m3_sum_exponent);
+          affine = terms.rounded(factor, ptx::reciprocal(static_cast<float>(factor)));
         }
-        column = {static_cast<float>(folded.multiplier), static_cast<float>(folded.addend)};
       }
-      storage.column[state.stage][j] = column;
+      storage.column[state.stage][j] = {affine.multiplier, affine.addend};
+      storage.center[state.stage][j] = affine.center;
       if constexpr (has_powers) storage.power[state.stage][j] = power;
     }
     ring.arrive_full(state);

@@ -37,20 +37,22 @@ class BatchAffineSm90 {
   // Features beyond the last get -inf: they can be neither maximum nor part of a sum.
   template <class Params>
   __device__ __forceinline__ void write(
-      const Params& p, AffineColumn (&affine)[Sm90Layout::affine_stages][layout.tile.n]) const {
+      const Params& p, typename BlockSm90<layout>::AffineLoader::SharedStorage& affine) const {
     const ColumnMoment* tiles[columns];
-    ColumnMoment total[columns];
+    Moments<double> total[columns];
 #pragma unroll
     for (int c = 0; c < columns; ++c) tiles[c] = p.tile_moments + n_[c];
     const auto rows = static_cast<int>(p.y.matrix.rows);
     batch_moments<layout.tile.m, 8>(tiles, p.y.matrix.columns, rows, total);
 #pragma unroll
     for (int c = 0; c < columns; ++c) {
-      const Affine folded =
-          slope_[c].affine(Moments<float>{rows, total[c].mean, total[c].m2}, p.parameters.epsilon);
-      AffineColumn column{static_cast<float>(folded.multiplier), static_cast<float>(folded.addend)};
+      RoundedAffine<float> column =
+          slope_[c].template affine<float>(total[c], p.parameters.epsilon).template rounded<float>();
       if (!inside_[c]) column = {0.0f, negative_infinity<float>};
-      if (column_of(c) < layout.tile.n) affine[c / columns_per_tile][column_of(c)] = column;
+      if (column_of(c) < layout.tile.n) {
+        affine.column[c / columns_per_tile][column_of(c)] = {column.multiplier, column.addend};
+        affine.center[c / columns_per_tile][column_of(c)] = column.center;
+      }
     }
   }
 
@@ -81,9 +83,9 @@ __device__ __forceinline__ void update_running_of(const BlockSm90<layout>& block
     const int n = static_cast<int>(block.first_column(tile)) + i % layout.tile.n;
     if (!exists || n >= features) continue;
     const ColumnMoment* tiles[] = {p.tile_moments + n};
-    ColumnMoment total[1];
-    batch_moments<layout.tile.m, 4>(tiles, features, rows, total);
-    update_running(p.update, p.parameters, n, Moments<float>{rows, total[0].mean, total[0].m2}, factor);
+    Moments<double> total[1];
+    batch_moments<layout.tile.m, 2>(tiles, features, rows, total);
+    update_running(p.update, p.parameters, n, total[0], factor);
   }
 }
 

@@ -26,7 +26,7 @@ struct BatchUpdate {
   }
 };
 
-/// What turns the moments of a batch into the affine of a feature's raw sums, in log2 units. The bias of the
+/// What turns the moments of a batch into the affine of a feature's raw sums, in log4 units. The bias of the
 /// linear layer shifts sum and mean alike and cancels.
 struct BatchSlope {
   double multiplier;  ///< scale * gamma
@@ -37,15 +37,16 @@ struct BatchSlope {
     const PendingElement gamma = PendingElement::load(parameters.gamma, n),
                          beta = PendingElement::load(parameters.beta, n),
                          scale = PendingElement::load(parameters.scale, n);
-    const double factor = log2e * scale.value(1.0);
+    const double factor = log4e * scale.value(1.0);
     return {factor * gamma.value(1.0), factor * beta.value(0.0)};
   }
 
+  /// The affine of sums in `Sum`, whose moments over the batch are `batch`.
   template <class Sum>
-  __device__ Affine affine(const Moments<Sum>& batch, double epsilon) const {
+  __device__ AffineTerms affine(const Moments<double>& batch, double epsilon) const {
     const double variance = batch.m2 * ptx::reciprocal(static_cast<Sum>(batch.count)),
                  slope = multiplier * inverse_root<Sum>(variance + epsilon);
-    return {slope, addend - batch.mean * slope};
+    return {slope, addend - batch.mean * slope, batch.mean, 0, addend};
   }
 
  private:
@@ -64,9 +65,9 @@ struct BatchSlope {
 };
 
 /// Moves the running statistics of feature n, which must be present, towards this batch's by `factor`.
-template <class T, class Sum>
+template <class T>
 __device__ void update_running(const BatchUpdate& update, const Parameters<T>& parameters, std::int64_t n,
-                               const Moments<Sum>& batch, double factor) {
+                               const Moments<double>& batch, double factor) {
   const double bias = load_feature(parameters, n).bias;
   store_feature(
       update.running_mean, n,

@@ -52,8 +52,10 @@ struct LinearSm90Params {
   NormalizeTasks tasks;
   SectionProgress* progress;   // (overlap.count()), zero when the kernel starts
   const AffineColumn* affine;  // (out_features), folded
+  const float* center;         // (out_features)
   // Training mode:
   Moments<float>* moments;     // (tiles_m, out_features), of the two-pass kernel
+  unsigned* any_center;        // set to 0 for batch_affine_kernel, by the two-pass kernel
   ColumnMoment* tile_moments;  // (tiles_m, out_features), of the resident kernel
   BatchUpdate update;
 };
@@ -155,8 +157,8 @@ struct BlockSm90 {
       }
     }
   }
-  /// Produces operands and affine, affine_of(n) for feature n, with what dequantizes a packed weight. The
-  /// producer warpgroup calls it.
+  /// Produces operands and affine, AffineTerms affine_of(n) for feature n, with what dequantizes a packed
+  /// weight. The producer warpgroup calls it.
   template <class Params, class AffineOf>
   __device__ __forceinline__ void produce_affine(const Params& p, const AffineOf& affine_of) const {
     typename AffineLoader::Ring::State state;
@@ -172,18 +174,22 @@ struct BlockSm90 {
   /// Produces operands and the affine of the parameters' running statistics. The producer warpgroup calls it.
   template <class Params>
   __device__ __forceinline__ void produce(const Params& p) const {
-    produce_affine(
-        p, [&](std::int64_t n) { return fold(load_feature(p.parameters, n), p.parameters.epsilon, log2e); });
+    produce_affine(p, [&](std::int64_t n) {
+      return affine_terms(load_feature(p.parameters, n), p.parameters.epsilon, log4e);
+    });
   }
 
   /// Produces operands in training mode, where the affine of the batch is not known yet. Block 0 counts the
-  /// batch, a kernel ahead of the one whose threads read the counter. The producer warpgroup calls it.
+  /// batch and clears what batch_affine_kernel may set, a kernel ahead of it. The producer warpgroup calls
+  /// it.
   template <class Params>
   __device__ __forceinline__ void produce_sums(const Params& p) const {
-    if (blockIdx.x == 0 && threadIdx.x == 0 && p.update.batches_tracked != nullptr)
-      ++*p.update.batches_tracked;
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+      if (p.update.batches_tracked != nullptr) ++*p.update.batches_tracked;
+      *p.any_center = 0;
+    }
     if constexpr (packed) {
-      produce_affine(p, [](std::int64_t) { return Affine{}; });
+      produce_affine(p, [](std::int64_t) { return AffineTerms{}; });
     } else {
       produce(p, [](const ClusterTile&, int) {});
     }

@@ -1,19 +1,24 @@
 #pragma once
 /// The consumers' loop of the wgmma engine.
 
+#include <type_traits>
+
 #include "masthead/core/architectures.cuh"
 #if defined(__CUDACC__)
 
 #include "masthead/epilogue/block_sm90.cuh"
+#include "masthead/epilogue/center.cuh"
 
 MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-/// Runs, for each tile of the cluster, the mainloop, the dequantization of packed operands, and the tile end,
-/// `End::finish(block, p, acc, affine, tile, turn)`. The consumer warpgroups of a persistent kernel call it.
-/// `tile_of(turn, stage)` is the turn's tile, asked for behind the mainloop, or a C++ reference to where it
-/// is stored; the affine of the tile is then in `stage` of its ring.
-// What a turn can tell is not kept across the mainloop: there are no registers to spare.
+/// Runs, for each tile of the cluster, the mainloop, the dequantization of packed operands, in eval mode the
+/// subtraction of the centers, and the tile end, `End::finish(block, p, acc, affine, tile, turn)`. The
+/// consumer warpgroups of a persistent kernel call it.
+/// `tile_of(turn, stage)` is the turn's tile, asked for ahead of the mainloop, or a C++ reference to where
+/// it is stored, asked for behind it; the affine of the tile is then in `stage` of its ring.
+// A tile that is computed behind the mainloop makes short passes wait for it: 0.5 us of 10. One that is read
+// from shared memory is read late: there are no registers to spare.
 template <class End, class Params, class TileOf>
 __device__ __forceinline__ void for_each_tile(const BlockSm90<End::layout>& block, const Params& p,
                                               const TileOf& tile_of) {
@@ -26,12 +31,24 @@ __device__ __forceinline__ void for_each_tile(const BlockSm90<End::layout>& bloc
   typename Mainloop::Accumulators acc;
 #pragma unroll 1
   for (int turn = 0; p.schedule.has(block.cluster, turn); ++turn) {
+    constexpr bool computed = !std::is_reference_v<decltype(tile_of(0, 0))>;
+    [[maybe_unused]] ClusterTile ahead;
+    if constexpr (computed) ahead = tile_of(turn, 0);
     Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, block.warpgroup - 1, block.lane,
                        acc);
     const AffineState affine{turn % 2, static_cast<std::uint32_t>(turn / 2 % 2)};
     if constexpr (reads_affine) block.affine_ring.wait_full(affine);
-    const ClusterTile& tile = tile_of(turn, affine.stage);
+    const ClusterTile& tile = [&]() -> const ClusterTile& {
+      if constexpr (computed) {
+        return ahead;
+      } else {
+        return tile_of(turn, affine.stage);
+      }
+    }();
     if constexpr (block.packed) block.template dequantize<End::mode>(p, acc, tile, affine.stage);
+    if constexpr (End::mode == Mode::eval) {
+      subtract_centers<layout>(acc, block.storage.affine.center[affine.stage], block.lane);
+    }
     End::finish(block, p, acc, block.storage.affine.column[affine.stage], tile, turn);
     if constexpr (reads_affine) block.affine_ring.arrive_empty(affine);
   }

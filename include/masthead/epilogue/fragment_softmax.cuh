@@ -32,17 +32,17 @@ struct EpilogueSm90 {
   using Accumulators = float[layout.accumulators()];
   using Fragment = WgmmaFragment;
 
-  /// acc, sums, become distances of logits from the shift of the tile's columns; partial[h] becomes the
-  /// softmax partials of row lane / 4 + 8 h, in all four lanes that share it. Sums of exponentials are of the
-  /// exact logits: a quantized logit's rounding then touches one probability, not its row.
-  /// end_group.operator()<c>() is called once column group c of 64 columns has been summed.
+  /// acc, sums without their centers, become distances of logits from the shift of the tile's columns;
+  /// partial[h] becomes the softmax partials of row lane / 4 + 8 h, in all four lanes that share it. Sums of
+  /// exponentials are of the exact logits: a quantized logit's rounding then touches one probability, not its
+  /// row. end_group.operator()<c>() is called once column group c of 64 columns has been summed.
   // fmaxf drops NaN, which the sum keeps. Exponentials are what limits this: work on a column group that is
   // called from here fills the issue slots between those of the next.
   template <class EndGroup>
   __device__ __forceinline__ static void to_softmax(Accumulators& acc, const AffineColumn* affine, int lane,
                                                     SoftmaxPartial (&partial)[2], const EndGroup& end_group) {
     apply_affine(acc, affine, lane);
-    float shift[2];
+    float max[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float maximum[2] = {negative_infinity<float>, negative_infinity<float>};
@@ -51,14 +51,25 @@ struct EpilogueSm90 {
         maximum[0] = fmaxf(maximum[0], acc[Fragment::slot(j, half, 0)]);
         maximum[1] = fmaxf(maximum[1], acc[Fragment::slot(j, half, 1)]);
       }
-      partial[half].max =
+      max[half] =
           integer_max(over_quad(fmaxf(maximum[0], maximum[1]), [](float a, float b) { return fmaxf(a, b); }));
-      shift[half] = finite_shift(partial[half].max);
+    }
+    const LogitDistance distance[2] = {LogitDistance(max[0]), LogitDistance(max[1])};
+    // Rare: logits beyond 2^126.
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if (!__any_sync(0xffffffffu, distance[half].huge)) continue;
+      const float factor = distance[half].huge ? 0.5f : 1.0f;
+#pragma unroll
+      for (int j = 0; j < blocks; ++j) {
+        acc[Fragment::slot(j, half, 0)] *= factor;
+        acc[Fragment::slot(j, half, 1)] *= factor;
+      }
     }
     float sum[2][column_groups];
     [&]<int... group>(std::integer_sequence<int, group...>) {
-      ((sum[0][group] = group_sum<group, 0>(acc, shift[0]),
-        sum[1][group] = group_sum<group, 1>(acc, shift[1]), end_group.template operator()<group>()),
+      ((sum[0][group] = group_sum<group, 0>(acc, distance[0].shift),
+        sum[1][group] = group_sum<group, 1>(acc, distance[1].shift), end_group.template operator()<group>()),
        ...);
     }
     (std::make_integer_sequence<int, column_groups>());
@@ -66,6 +77,10 @@ struct EpilogueSm90 {
     for (int half = 0; half < 2; ++half) {
       partial[half].sum = tree_sum<0, column_groups>(
           [&](int c) { return over_quad(sum[half][c], [](float a, float b) { return a + b; }); });
+      // Recomputed rather than kept beside the shift, as there are no registers to spare; behind promoted
+      // sums ptxas spills the other way round.
+      partial[half].max =
+          is_promoted(layout.math_mode) ? max[half] : distance[half].integer_max(partial[half].sum);
     }
   }
 
@@ -212,7 +227,7 @@ struct EpilogueSm90 {
     return quantized_logit_bits(QuantizedLogit<out>::encode(distance));
   }
 
-  /// Σ 2^(t - shift) over a lane's logits of one column group and row half, which become distances.
+  /// Σ 2^-distance over a lane's logits of one column group and row half, which become distances.
   template <int group, int half>
   __device__ __forceinline__ static float group_sum(Accumulators& acc, float shift) {
     return tree_sum<0, group_blocks>([&](int j) {
@@ -221,9 +236,9 @@ struct EpilogueSm90 {
     });
   }
 
-  /// 2^(value - shift); value becomes its distance from the shift.
+  /// 2^-distance of a logit that was halved where the shift is huge; `value` becomes its distance.
   __device__ __forceinline__ static float exponential(float& value, float shift) {
-    value = shift - value;
+    value = LogitDistance::of_halved(value, shift);
     return exp2_flushed(-value);
   }
 

@@ -22,12 +22,13 @@ __device__ __forceinline__ SoftmaxPartial part_of_lanes(float (&values)[Normaliz
   for (int mask = 1; mask < 32; mask *= 2) {
     maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, mask));
   }
-  const float part_max = integer_max(maximum), shift = finite_shift(part_max);
+  const float part_max = integer_max(maximum);
+  const LogitDistance distance(part_max);
   float sums[NormalizeLogits::lane_columns / 2];
 #pragma unroll
   for (int i = 0; i < NormalizeLogits::lane_columns / 2; ++i) {
-    values[2 * i] = shift - values[2 * i];
-    values[2 * i + 1] = shift - values[2 * i + 1];
+    values[2 * i] = distance(values[2 * i]);
+    values[2 * i + 1] = distance(values[2 * i + 1]);
     sums[i] = exp2_flushed(-values[2 * i]) + exp2_flushed(-values[2 * i + 1]);
 #pragma unroll
     for (int mask = 1; mask < 8; mask *= 2) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], mask);

@@ -11,7 +11,7 @@
 MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-/// Ends a tile with logits in log2 units; y is float.
+/// Ends a tile with logits in log4 units; y is float.
 template <class Policy_>
 struct LogitsEnd {
   using Policy = Policy_;

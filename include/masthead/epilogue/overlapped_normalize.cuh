@@ -50,8 +50,13 @@ __device__ __forceinline__ void load_folded_affine(const BlockSm90<layout>& bloc
   for (int j = 0; j < layout.tile.n; j += 32) {
     const std::int64_t n = first + j + lane;
     float2 column = make_float2(0.0f, negative_infinity<float>);
-    if (n < p.y.matrix.columns) column = *reinterpret_cast<const float2*>(p.affine + n);
+    float center = 0;
+    if (n < p.y.matrix.columns) {
+      column = *reinterpret_cast<const float2*>(p.affine + n);
+      center = p.center[n];
+    }
     block.storage.affine.column[state.stage][j + lane] = {column.x, column.y};
+    block.storage.affine.center[state.stage][j + lane] = center;
   }
   block.affine_ring.arrive_full(state);
 }

@@ -12,14 +12,7 @@
 MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-/// An Affine rounded to the type it is applied in.
-template <class Sum>
-struct RoundedAffine {
-  Sum multiplier;
-  Sum addend;
-};
-
-/// Ends a tile with logits in log2 units, or in training mode with x W^T. All threads of the block call it;
+/// Ends a tile with logits in log4 units, or in training mode with x W^T. All threads of the block call it;
 /// it synchronizes them once.
 template <class Policy_>
 struct SimtLogitsEnd {
@@ -34,11 +27,11 @@ struct SimtLogitsEnd {
     using Sum = typename Gemm::Sum;
     auto* affine = reinterpret_cast<RoundedAffine<Sum>*>(shared);  // (tile.n)
     for (int j = static_cast<int>(threadIdx.x); j < Policy::spec.tile.n; j += Policy::spec.block_threads) {
-      Affine folded;
+      AffineTerms terms;
       if (p.mode == Mode::eval && first_column + j < p.logits.columns) {
-        folded = fold(load_feature(p.parameters, first_column + j), p.parameters.epsilon, log2e);
+        terms = affine_terms(load_feature(p.parameters, first_column + j), p.parameters.epsilon, log4e);
       }
-      affine[j] = {static_cast<Sum>(folded.multiplier), static_cast<Sum>(folded.addend)};
+      affine[j] = terms.rounded<Sum>();
     }
     __syncthreads();
 
@@ -47,7 +40,7 @@ struct SimtLogitsEnd {
     Gemm::for_each(sums, [&](int row, int column, Sum sum) {
       if (row < rows && column < columns) {
         logits[row * p.logits.row_stride + column] =
-            fma(sum, affine[column].multiplier, affine[column].addend);
+            fma(sum - affine[column].center, affine[column].multiplier, affine[column].addend);
       }
     });
   }

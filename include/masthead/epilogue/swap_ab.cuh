@@ -24,9 +24,9 @@ struct EpilogueSwapAbSm90 {
   /// Rows whose reductions a lane ends with; of 4 rows two lanes end with the same one.
   static constexpr int owned_rows = rows < 8 ? 1 : rows / 8;
 
-  /// The affine of the thread's two features, in log2 units; neutral in training mode.
+  /// The affine of the thread's two features, in log4 units; neutral in training mode.
   struct ThreadAffine {
-    float multiplier[2], addend[2];
+    float multiplier[2], addend[2], center[2];
   };
 
   /// Folds the affine of the thread's features, of which `feature` is that of half 0. Features beyond the
@@ -37,19 +37,19 @@ struct EpilogueSwapAbSm90 {
                                                         std::int64_t feature, int lane) {
     const bool upper = lane % 2 != 0;
     const std::int64_t own = upper ? feature + 8 : feature;
-    float multiplier = 0, addend = negative_infinity<float>;
+    RoundedAffine<float> affine{0, negative_infinity<float>};
     if (own < parameters.weight.rows) {
-      multiplier = 1, addend = 0;
+      affine = {1, 0};
       if (mode == Mode::eval) {
-        const Affine folded = fold(PendingFeature::load(parameters, own).value(), parameters.epsilon, log2e);
-        multiplier = static_cast<float>(folded.multiplier);
-        addend = static_cast<float>(folded.addend);
+        affine = affine_terms(PendingFeature::load(parameters, own).value(), parameters.epsilon, log4e)
+                     .template rounded<float>();
       }
     }
-    const float other_multiplier = __shfl_xor_sync(0xffffffffu, multiplier, 1),
-                other_addend = __shfl_xor_sync(0xffffffffu, addend, 1);
-    return {{upper ? other_multiplier : multiplier, upper ? multiplier : other_multiplier},
-            {upper ? other_addend : addend, upper ? addend : other_addend}};
+    const RoundedAffine<float> other{__shfl_xor_sync(0xffffffffu, affine.multiplier, 1),
+                                     __shfl_xor_sync(0xffffffffu, affine.addend, 1),
+                                     __shfl_xor_sync(0xffffffffu, affine.center, 1)};
+    const RoundedAffine<float>&low = upper ? other : affine, &high = upper ? affine : other;
+    return {{low.multiplier, high.multiplier}, {low.addend, high.addend}, {low.center, high.center}};
   }
 
   __device__ __forceinline__ static void apply_affine(Accumulators& acc, const ThreadAffine& affine) {
@@ -58,7 +58,7 @@ struct EpilogueSwapAbSm90 {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         float& value = acc[Fragment::slot(i, half)];
-        value = fmaf(value, affine.multiplier[half], affine.addend[half]);
+        value = fmaf(value - affine.center[half], affine.multiplier[half], affine.addend[half]);
       }
     }
   }
@@ -119,7 +119,7 @@ struct EpilogueSwapAbSm90 {
   }
 };
 
-/// Ends a tile with logits in log2 units, or in training mode with x W^T; y is float.
+/// Ends a tile with logits in log4 units, or in training mode with x W^T; y is float.
 template <class Policy_>
 struct SwapAbLogitsEnd {
   using Policy = Policy_;

@@ -103,7 +103,7 @@ __device__ __forceinline__ void publish_column_groups(const BlockSwapAbSm90<layo
   }
 }
 
-/// acc, logits in log2 units, become quantized logits relative to the integer max of the cluster's columns,
+/// acc, logits in log4 units, become quantized logits relative to the integer max of the cluster's columns,
 /// as floats whose low 16 bits are stored; `partials` (batch, n_blocks * tile_n / 64) gets the softmax
 /// partials of the column groups. All consumer threads call it; it synchronizes them.
 template <Sm90SwapAbLayout layout, Dtype out>
@@ -121,12 +121,12 @@ __device__ __forceinline__ void quantize_over_cluster(const BlockSwapAbSm90<layo
 #pragma unroll
   for (int i = 0; i < rows; ++i) {
     maximum[i] = integer_max(maximum[i]);
-    const float shift = finite_shift(maximum[i]);
+    const LogitDistance distance(maximum[i]);
     float exponential[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float& value = acc[Fragment::slot(i, half)];
-      value = shift - value;
+      value = distance(value);
       exponential[half] = exp2_flushed(-value);
       exponential[half] += __shfl_xor_sync(0xffffffffu, exponential[half], 4);
       value = __uint_as_float(quantized_logit_bits(QuantizedLogit<out>::encode(value)));

@@ -26,7 +26,7 @@ __device__ __forceinline__ SoftmaxPartial merge_partials(const Part& part) {
   const float shift = finite_shift(max);
   float sums[count];
 #pragma unroll
-  for (int i = 0; i < count; ++i) sums[i] = parts[i].sum * exp2_flushed(parts[i].max - shift);
+  for (int i = 0; i < count; ++i) sums[i] = parts[i].sum * exp4_flushed(parts[i].max - shift);
 #pragma unroll
   for (int distance = 1; distance < count; distance *= 2) {
 #pragma unroll
@@ -86,7 +86,7 @@ __device__ __forceinline__ void exchange_partials(const BlockSwapAbSm90<layout>&
       shift = larger(shift, __shfl_xor_sync(0xffffffffu, shift, mask));
     }
     shift = finite_shift(shift);
-    float sum = part.sum * exp2_flushed(part.max - shift);
+    float sum = part.sum * exp4_flushed(part.max - shift);
 #pragma unroll
     for (int mask = 1; mask < threads_per_row; mask *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, mask);
     if (first == 0) storage.totals[own_row] = make_float2(shift, ptx::reciprocal(sum));
@@ -94,7 +94,7 @@ __device__ __forceinline__ void exchange_partials(const BlockSwapAbSm90<layout>&
   __barrier_sync_count(1, layout.consumer_threads());
 }
 
-/// acc, logits in log2 units, become probabilities: column parts of 16 features, each relative to an integer
+/// acc, logits in log4 units, become probabilities: column parts of 16 features, each relative to an integer
 /// max of its own, are summed over the block and the cluster, and scaled by powers of two. All consumer
 /// threads call it.
 template <Sm90SwapAbLayout layout>
@@ -114,11 +114,11 @@ __device__ __forceinline__ void softmax_over_cluster(const BlockSwapAbSm90<layou
   for (int i = 0; i < rows; ++i) part_max[i] = Epilogue::broadcast(maximum, block.lane, i);
 #pragma unroll
   for (int i = 0; i < rows; ++i) {
-    const float shift = finite_shift(part_max[i]);
+    const LogitDistance distance(part_max[i]);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float& value = acc[Fragment::slot(i, half)];
-      value = exp2_flushed(value - shift);
+      value = exp2_flushed(-distance(value));
     }
     sum[i] = acc[Fragment::slot(i, 0)] + acc[Fragment::slot(i, 1)];
   }
@@ -137,7 +137,7 @@ __device__ __forceinline__ void softmax_over_cluster(const BlockSwapAbSm90<layou
 #pragma unroll
   for (int i = 0; i < rows; ++i) {
     const float2 total = block.storage.totals[Fragment::at(block.lane, i, 0).row];
-    const float factor = exp2_flushed(part_max[i] - total.x) * total.y;
+    const float factor = exp4_flushed(part_max[i] - total.x) * total.y;
     acc[Fragment::slot(i, 0)] *= factor;
     acc[Fragment::slot(i, 1)] *= factor;
   }

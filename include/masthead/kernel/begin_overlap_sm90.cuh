@@ -19,6 +19,7 @@ template <class T>
 struct BeginOverlapSm90Params {
   Parameters<T> parameters;
   AffineColumn* affine;       // (out_features), out
+  float* center;              // (out_features), out
   SectionProgress* progress;  // (sections), out
   int sections;
 };
@@ -35,8 +36,10 @@ __global__ void __launch_bounds__(begin_overlap_threads)
   const std::int64_t n = std::int64_t{blockIdx.x} * begin_overlap_threads + threadIdx.x;
   if (n < p.sections) p.progress[n] = {};
   if (n >= p.parameters.weight.rows) return;
-  const Affine folded = fold(PendingFeature::load(p.parameters, n).value(), p.parameters.epsilon, log2e);
-  p.affine[n] = {static_cast<float>(folded.multiplier), static_cast<float>(folded.addend)};
+  const auto affine = affine_terms(PendingFeature::load(p.parameters, n).value(), p.parameters.epsilon, log4e)
+                          .template rounded<float>();
+  p.affine[n] = {affine.multiplier, affine.addend};
+  p.center[n] = affine.center;
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

@@ -21,6 +21,7 @@ struct ColumnStatisticsParams {
   Moments<Sum>* moments;   // (splits, out_features)
   int splits;
   std::int64_t* batches_tracked;  // null, or the counter to advance
+  unsigned* any_center;           // set to 0 for batch_affine_kernel
 };
 
 /// Takes the moments of 32 columns over one split per block. Grid: splits * blocks of 32 features.
@@ -32,7 +33,10 @@ __global__ void __launch_bounds__(BlockColumnStatistics<Sum>::block_threads)
   constexpr int columns = 32;
 
   // The counter advances here, one kernel ahead of the one whose threads read it.
-  if (blockIdx.x == 0 && threadIdx.x == 0 && p.batches_tracked != nullptr) ++*p.batches_tracked;
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    if (p.batches_tracked != nullptr) ++*p.batches_tracked;
+    *p.any_center = 0;
+  }
 
   const int split = static_cast<int>(blockIdx.x) % p.splits;
   const std::int64_t column = std::int64_t{blockIdx.x / p.splits} * columns + threadIdx.x % columns;

@@ -9,6 +9,7 @@
 #if defined(__CUDACC__)
 
 #include "masthead/epilogue/block_sm90.cuh"
+#include "masthead/epilogue/center.cuh"
 #include "masthead/epilogue/stash.cuh"
 #include "masthead/ptx/grid_barrier.cuh"
 #include "masthead/ptx/setmaxnreg.cuh"
@@ -52,6 +53,7 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_resident
         Mainloop::multiply(block.storage.operands, block.ring, state, p.k_steps, consumer, block.lane, acc);
         block.affine_ring.wait_full(affine_state);
         if constexpr (block.packed) block.template dequantize<Mode::eval>(p, acc, tile, affine_state.stage);
+        subtract_centers<layout>(acc, block.storage.affine.center[affine_state.stage], block.lane);
         const AffineColumn* affine = block.storage.affine.column[affine_state.stage];
         const bool last = two || !p.schedule.get(block.cluster, 1, next);
         if (last) {

@@ -10,6 +10,7 @@
 #if defined(__CUDACC__)
 
 #include "masthead/epilogue/batch_affine.cuh"
+#include "masthead/epilogue/center.cuh"
 #include "masthead/epilogue/moments.cuh"
 #include "masthead/epilogue/stash.cuh"
 #include "masthead/ptx/grid_barrier.cuh"
@@ -80,8 +81,9 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_training
       moments.arrive();
       const BatchAffineSm90<layout> batch(block, p, {last, first});
       moments.wait();
+      batch.write(p, block.storage.affine);
       auto& affine = block.storage.affine.column;
-      batch.write(p, affine);
+      auto& center = block.storage.affine.center;
       block.consumer_barrier();
 
       const std::int64_t row = block.first_row(last) + warp * WgmmaFragment::warp_rows;
@@ -92,12 +94,14 @@ __global__ void __launch_bounds__(Policy::spec.block_threads, 1) linear_training
       SoftmaxPartial partial[2];
       StashedTile quantized{};
       if (two) {
+        subtract_centers<layout>(acc, center[0], block.lane);
         Epilogue::to_staged_softmax(acc, affine[0], block.lane, partial, staged);
         publish(partial, last);
         quantized = {staged, block.first_column(last), {partial[0].max, partial[1].max}};
         StashedSums::load(acc, staging, rest, block.lane);
         last = first;
       }
+      subtract_centers<layout>(acc, center[two], block.lane);
       Epilogue::to_softmax(acc, affine[two], block.lane, partial);
       publish(partial, last);
       exchange_and_store<layout, U>(block, p, acc, partial, staging, last, two, quantized);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/softmax/row_of_any_magnitude.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
@@ -26,17 +27,19 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
 
   // Addresses and the cluster's barrier come before the wait: the previous kernel's end hides them.
   const std::int64_t row = std::int64_t{ptx::cluster_index()} * spec.rows + threadIdx.x / spec.threads;
-  const auto segment = row_segment<spec.threads, spec.items, access>(p, row);
+  auto segment = row_segment<spec.threads, spec.items, access>(p, row);
   Softmax softmax(storage);
   ptx::grid_dependency_wait();
   if (row >= p.x.rows) return;  // a whole warp with a row of its own: no barrier is left waiting
+  segment.look_for_centers();
   const PendingElement multiplier = p.template pending_multiplier<access>();
   Sum values[spec.items];
   segment.load(0, values);
   ptx::grid_dependency_trigger();
   const Sum scale = p.scale(multiplier);
-  softmax.template apply<output, segment.vector, segment.whole>(values, scale,
-                                                                [&](int i) { return segment.inside(0, i); });
+  const bool small = softmax.template apply_if_small<output, segment.vector, segment.whole>(
+      values, scale, [&](int i) { return segment.inside(0, i); });
+  if (!small) return softmax_of_any_magnitude<output, access, Policy>(p, storage);
   segment.store(0, values);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "masthead/ptx/grid_dependency.cuh"
+#include "masthead/softmax/row_of_any_magnitude.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
@@ -47,17 +48,37 @@ __global__ void __launch_bounds__(Policy::spec.threads,
   using Softmax = RowSoftmax<Sum, Policy>;
   __shared__ typename Softmax::TempStorage storage;
 
-  const auto segment = row_segment<spec.threads, spec.items, access>(p, std::int64_t{ptx::cluster_index()});
+  auto segment = row_segment<spec.threads, spec.items, access>(p, std::int64_t{ptx::cluster_index()});
   Softmax softmax(storage);
   ptx::grid_dependency_wait();
+  segment.look_for_centers();
   const Sum scale = p.scale(p.template pending_multiplier<access>());
-  SoftmaxState<Sum> part;
+  // Sums of 32 passes are added up with what each addition rounds off: those of a row of 2^31 columns would
+  // be rounded by more than a pass adds.
+  constexpr int passes_of_sum = 32;
+  SoftmaxState<Sum> part, total;
+  Sum rounded_off = 0;
+  const auto add_to_total = [&] {
+    const Sum before = total.max;
+    total.max = larger(before, part.max);
+    const Sum factor = exp2_of(before - total.shift()), sum = part.sum * exp2_of(part.max - total.shift());
+    const Sum old = total.sum * factor;
+    total.sum = old + sum;
+    rounded_off = rounded_off * factor + (sum - (total.sum - old));
+    part = {};
+  };
+  int passes = 0;
   for_each_pass(segment, [&](std::int64_t c, Sum(&x)[Policy::spec.items]) {
     Softmax::template accumulate<false, decltype(segment)::vector, decltype(segment)::whole>(
         part, x, scale, [&](int i) { return segment.inside(c, i); });
+    if (++passes % passes_of_sum == 0) add_to_total();
   });
+  add_to_total();
+  total.sum += rounded_off;
   ptx::grid_dependency_trigger();
-  const RowNormalizer<Sum, output> normalize(softmax.merge(part));
+  const SoftmaxState<Sum> merged = softmax.merge(total);
+  if (!allows_rounded_shifts(merged)) return softmax_of_any_magnitude<output, access, Policy>(p, storage);
+  const RowNormalizer<Sum, output> normalize(merged);
   for_each_pass(segment, [&](std::int64_t c, Sum(&x)[Policy::spec.items]) {
     for (Sum& value : x) value = normalize(value, scale);
     segment.store(c, x);

@@ -8,6 +8,7 @@
 
 #include "masthead/ptx/grid_dependency.cuh"
 #include "masthead/softmax/extremes.cuh"
+#include "masthead/softmax/row_of_any_magnitude.cuh"
 #include "masthead/softmax/row_softmax.cuh"
 #include "masthead/softmax/softmax_params.cuh"
 
@@ -71,7 +72,10 @@ __global__ void __launch_bounds__(Policy::spec.block_threads(),
           part, pair, scale, [&](int i) { return segment.inside(beyond, v * vector + i); });
     }
   }
-  const RowNormalizer<Sum, output> normalize(softmax.merge(part));
+  const SoftmaxState<Sum> merged = softmax.merge(part);
+  if (!allows_rounded_shifts(merged))
+    return softmax_of_any_magnitude<output, ColumnAccess::vectors, Policy>(p, storage);
+  const RowNormalizer<Sum, output> normalize(merged);
 #pragma unroll
   for (int v = 0; v < vectors; ++v) {
     Segment::widen_vector(p.unknown(raw.vectors[v]), values);

@@ -39,18 +39,26 @@ inline void require_driver_success(CUresult status, const std::string& call) {
   if (status != CUDA_SUCCESS) throw Error(call, std::to_string(status), "must return CUDA_SUCCESS");
 }
 
-/// Looks up `name` as the given version of CUDA (12000 is 12.0) had it. Throws Error when there is none.
+/// Looks up `name` as the given version of CUDA (12000 is 12.0) had it; null when the driver lacks it. Throws
+/// Error where the driver cannot be asked.
 template <class Function>
-Function driver_function(const char* name, unsigned version) {
+Function find_driver_function(const char* name, unsigned version) {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
   require_success(cudaGetDriverEntryPointByVersion(name, &function, version, cudaEnableDefault, &found),
-                  std::string("cudaGetDriverEntryPointByVersion(") + name + ")");
-  if (found != cudaDriverEntryPointSuccess || function == nullptr) {
+                  [&] { return std::string("cudaGetDriverEntryPointByVersion(") + name + ")"; });
+  return found == cudaDriverEntryPointSuccess ? reinterpret_cast<Function>(function) : nullptr;
+}
+
+/// Looks up `name` as the given version of CUDA (12000 is 12.0) had it. Throws Error when there is none.
+template <class Function>
+Function driver_function(const char* name, unsigned version) {
+  const auto function = find_driver_function<Function>(name, version);
+  if (function == nullptr) {
     throw Error("driver", std::string(name) + " not found",
                 "must be CUDA " + std::to_string(version / 1000) + ".0 or newer");
   }
-  return reinterpret_cast<Function>(function);
+  return function;
 }
 
 /// Lets `kernel` have `bytes` of dynamic shared memory. Throws Error.

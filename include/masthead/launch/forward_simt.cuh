@@ -13,7 +13,8 @@ namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
 /// Launches linear_simt_kernel for logits, or in training mode sums, which go where the plan puts them.
 template <class Policy, Path, class T, class U>
-void launch_linear(EngineConstant<Engine::simt>, const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+static void launch_linear(EngineConstant<Engine::simt>, const ForwardPlan& plan,
+                          const ForwardCall<T, U>& call) {
   using TileEnd = SimtLogitsEnd<Policy>;
   constexpr SimtLayout layout = simt_layout(Policy::spec);
   const auto& [x, parameters, y, output] = call.arguments;

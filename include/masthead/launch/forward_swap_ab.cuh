@@ -18,13 +18,13 @@
 MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-// Internal linkage: an object that is compiled for sm_90a keeps its own launches beside one for sm_90.
-namespace {
+// Static: an object that is compiled for sm_90a keeps its own launches beside one for sm_90 (an anonymous
+// namespace does not serve, as nvcc gives it a name).
 
 /// Launches linear_swap_ab_sm90_kernel into `y`; `tiles_n` tiles of features, in whole clusters.
 template <class TileEnd, class T, class U, class Y>
-void launch_linear_swap_ab(const ForwardPlan& plan, const ForwardCall<T, U>& call, const Matrix<Y>& y,
-                           std::int64_t tiles_n) {
+static void launch_linear_swap_ab(const ForwardPlan& plan, const ForwardCall<T, U>& call, const Matrix<Y>& y,
+                                  std::int64_t tiles_n) {
   constexpr PolicySpec spec = TileEnd::Policy::spec;
   const auto& [x, parameters, whole_y, output] = call.arguments;
   LinearSwapAbParams<T, Y> p{};
@@ -49,22 +49,22 @@ void launch_linear_swap_ab(const ForwardPlan& plan, const ForwardCall<T, U>& cal
 
 /// Launches the GEMM for logits, or in training mode sums, which go where the plan puts them.
 template <class Policy, Path, class T, class U>
-void launch_linear(EngineConstant<Engine::wgmma_swap_ab>, const ForwardPlan& plan,
-                   const ForwardCall<T, U>& call) {
+static void launch_linear(EngineConstant<Engine::wgmma_swap_ab>, const ForwardPlan& plan,
+                          const ForwardCall<T, U>& call) {
   launch_linear_swap_ab<SwapAbLogitsEnd<Policy>>(plan, call, call.sums(plan),
                                                  ceil_div(call.arguments.y.columns, Policy::spec.tile.n));
 }
 
 template <class Policy, bool, class T, class U>
-void launch_path(EngineConstant<Engine::wgmma_swap_ab>, PathConstant<Path::one_cluster>,
-                 const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<Engine::wgmma_swap_ab>, PathConstant<Path::one_cluster>,
+                        const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   launch_linear_swap_ab<SwapAbSoftmaxEnd<Policy, U>>(plan, call, call.arguments.y,
                                                      ceil_div(call.arguments.y.columns, Policy::spec.tile.n));
 }
 
 template <class Policy, bool, class T, class U>
-void launch_path(EngineConstant<Engine::wgmma_swap_ab>, PathConstant<Path::two_pass>, const ForwardPlan& plan,
-                 const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<Engine::wgmma_swap_ab>, PathConstant<Path::two_pass>,
+                        const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   const Matrix<U>& y = call.arguments.y;
   const std::int64_t parts = softmax_parts(y.columns);
   launch_linear_swap_ab<SwapAbQuantizedEnd<Policy, U>>(plan, call, y, parts * plan.cluster);
@@ -80,8 +80,8 @@ void launch_path(EngineConstant<Engine::wgmma_swap_ab>, PathConstant<Path::two_p
 /// Launches the row-blocks path, in which no blocks wait for others, as those of a cluster do; clusters also
 /// leave multiprocessors idle.
 template <class Policy, bool, class T, class U>
-void launch_path(EngineConstant<Engine::wgmma_swap_ab> engine, PathConstant<Path::row_blocks>,
-                 const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<Engine::wgmma_swap_ab> engine, PathConstant<Path::row_blocks>,
+                        const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   const Matrix<U>& y = call.arguments.y;
   launch_linear<Policy, Path::row_blocks>(engine, plan, call);
   launch("normalize_logits_sm90_kernel",
@@ -93,8 +93,6 @@ void launch_path(EngineConstant<Engine::wgmma_swap_ab> engine, PathConstant<Path
           .overlap_previous = true},
          NormalizeLogitsParams<U>{call.sums(plan), y});
 }
-
-}  // namespace
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
 MASTHEAD_DEVICE_CODE_END

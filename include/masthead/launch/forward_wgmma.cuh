@@ -11,6 +11,7 @@
 #include "masthead/epilogue/moments.cuh"
 #include "masthead/epilogue/quantized_softmax.cuh"
 #include "masthead/epilogue/staged_softmax.cuh"
+#include "masthead/kernel/batch_affine_sm90.cuh"
 #include "masthead/kernel/begin_overlap_sm90.cuh"
 #include "masthead/kernel/linear_overlapped_sm90.cuh"
 #include "masthead/kernel/linear_resident_sm90.cuh"
@@ -18,6 +19,7 @@
 #include "masthead/kernel/linear_two_pass_sm90.cuh"
 #include "masthead/kernel/normalize_rest_sm90.cuh"
 #include "masthead/kernel/normalize_sm90.cuh"
+#include "masthead/kernel/normalize_sums_sm90.cuh"
 #include "masthead/launch/forward_call.cuh"
 #include "masthead/launch/pack_operand.cuh"
 #include "masthead/launch/tensor_map.cuh"
@@ -25,14 +27,15 @@
 MASTHEAD_DEVICE_CODE_BEGIN
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-// Internal linkage: an object that is compiled for sm_90a keeps its own launches beside one for sm_90.
-namespace {
+// Static: an object that is compiled for sm_90a keeps its own launches beside one for sm_90 (an anonymous
+// namespace does not serve, as nvcc gives it a name).
 
 /// Parameters of a GEMM kernel that writes `y`: everything but the schedule. Packs x first where the math
 /// mode asks for it.
 template <class Policy, class Schedule, class T, class U, class Y>
-LinearSm90Params<T, Y, Schedule> linear_sm90_params(const ForwardPlan& plan, const ForwardCall<T, U>& call,
-                                                    const Matrix<Y>& y) {
+static LinearSm90Params<T, Y, Schedule> linear_sm90_params(const ForwardPlan& plan,
+                                                           const ForwardCall<T, U>& call,
+                                                           const Matrix<Y>& y) {
   constexpr PolicySpec spec = Policy::spec;
   constexpr Sm90Layout layout = sm90_layout(spec);
   const auto& [x, parameters, whole_y, output] = call.arguments;
@@ -61,6 +64,7 @@ LinearSm90Params<T, Y, Schedule> linear_sm90_params(const ForwardPlan& plan, con
   p.partials = call.template at<SoftmaxPartial>(plan.workspace.partials);
   p.k_steps = static_cast<int>(ceil_div(x.columns, spec.tile.k));
   p.moments = call.template at<Moments<float>>(plan.workspace.moments);
+  if (call.mode == Mode::training) p.any_center = call.centers(plan).any;
   p.tile_moments = call.template at<ColumnMoment>(plan.workspace.moments);
   p.update = call.update;
   return p;
@@ -68,7 +72,7 @@ LinearSm90Params<T, Y, Schedule> linear_sm90_params(const ForwardPlan& plan, con
 
 /// The grid of a GEMM kernel of `clusters` clusters.
 template <class Policy>
-LaunchConfig linear_sm90_config(int clusters, int shared_bytes, cudaStream_t stream) {
+static LaunchConfig linear_sm90_config(int clusters, int shared_bytes, cudaStream_t stream) {
   constexpr PolicySpec spec = Policy::spec;
   return {.blocks = std::int64_t{clusters} * spec.cluster_m,
           .block_threads = spec.block_threads,
@@ -80,8 +84,8 @@ LaunchConfig linear_sm90_config(int clusters, int shared_bytes, cudaStream_t str
 
 /// Launches linear_two_pass_sm90_kernel into `y`.
 template <class TileEnd, class T, class U>
-void launch_linear_two_pass(const ForwardPlan& plan, const ForwardCall<T, U>& call,
-                            const Matrix<typename TileEnd::Output>& y) {
+static void launch_linear_two_pass(const ForwardPlan& plan, const ForwardCall<T, U>& call,
+                                   const Matrix<typename TileEnd::Output>& y) {
   auto p = linear_sm90_params<typename TileEnd::Policy, PersistentSchedule>(plan, call, y);
   p.schedule = plan.persistent;
   launch("linear_two_pass_sm90_kernel", &linear_two_pass_sm90_kernel<TileEnd>,
@@ -92,8 +96,8 @@ void launch_linear_two_pass(const ForwardPlan& plan, const ForwardCall<T, U>& ca
 
 /// Launches a kernel whose blocks are all resident at the same time.
 template <class Policy, class Kernel, class T, class U>
-void launch_resident(const char* name, Kernel kernel, const ForwardPlan& plan,
-                     const ForwardCall<T, U>& call) {
+static void launch_resident(const char* name, Kernel kernel, const ForwardPlan& plan,
+                            const ForwardCall<T, U>& call) {
   auto p = linear_sm90_params<Policy, ResidentSchedule>(plan, call, call.arguments.y);
   p.schedule = plan.resident;
   LaunchConfig config = linear_sm90_config<Policy>(plan.resident.clusters(),
@@ -103,14 +107,14 @@ void launch_resident(const char* name, Kernel kernel, const ForwardPlan& plan,
 }
 
 template <class Policy, bool, class T, class U>
-void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::resident>, const ForwardPlan& plan,
-                 const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::resident>, const ForwardPlan& plan,
+                        const ForwardCall<T, U>& call) {
   launch_resident<Policy>("linear_resident_sm90_kernel", &linear_resident_sm90_kernel<Policy, U>, plan, call);
 }
 
 template <class Policy, bool, class T, class U>
-void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::two_pass>, const ForwardPlan& plan,
-                 const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::two_pass>, const ForwardPlan& plan,
+                        const ForwardCall<T, U>& call) {
   const Matrix<U>& y = call.arguments.y;
   launch_linear_two_pass<QuantizedSoftmaxEnd<Policy, U>>(plan, call, y);
   launch("normalize_sm90_kernel", &normalize_sm90_kernel<Policy, U>,
@@ -126,24 +130,26 @@ void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::two_pass>, co
 /// of later tiles: their second pass over memory takes no time of its own. That needs the first kernel, and a
 /// y that TMA can store.
 template <class Policy, bool, class T, class U>
-void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::overlapped>, const ForwardPlan& plan,
-                 const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::overlapped>,
+                        const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   const Matrix<U>& y = call.arguments.y;
   const OverlapSections& overlap = plan.overlap;
   auto* const progress = call.template at<SectionProgress>(plan.workspace.overlap);
   auto* const affine = reinterpret_cast<AffineColumn*>(progress + OverlapSections::most);
+  auto* const center = reinterpret_cast<float*>(affine + y.columns);
   launch("begin_overlap_sm90_kernel", &begin_overlap_sm90_kernel<T>,
          {.blocks = ceil_div(y.columns, begin_overlap_threads),
           .block_threads = begin_overlap_threads,
           .stream = call.stream,
           .overlap_previous = true},
-         BeginOverlapSm90Params<T>{call.arguments.parameters, affine, progress, overlap.count()});
+         BeginOverlapSm90Params<T>{call.arguments.parameters, affine, center, progress, overlap.count()});
   auto p = linear_sm90_params<Policy, PersistentSchedule>(plan, call, y);
   p.schedule = plan.persistent;
   p.overlap = overlap;
   p.tasks = plan.tasks;
   p.progress = progress;
   p.affine = affine;
+  p.center = center;
   launch("linear_overlapped_sm90_kernel", &linear_overlapped_sm90_kernel<StagedSoftmaxEnd<Policy, U>>,
          linear_sm90_config<Policy>(plan.persistent.clusters, sm90_layout(Policy::spec).shared_bytes(),
                                     call.stream),
@@ -158,19 +164,47 @@ void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::overlapped>, 
 }
 
 template <class Policy, bool, class T, class U>
-void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::resident_training>,
-                 const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+static void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::resident_training>,
+                        const ForwardPlan& plan, const ForwardCall<T, U>& call) {
   launch_resident<Policy>("linear_training_sm90_kernel", &linear_training_sm90_kernel<Policy, U>, plan, call);
+}
+
+/// Launches the two-pass training path. The affine lies where the training path has its multiplier and its
+/// addend.
+template <class Policy, bool, class T, class U>
+static void launch_path(EngineConstant<Engine::wgmma>, PathConstant<Path::two_pass_training>,
+                        const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+  static_assert(sizeof(AffineColumn) == 2 * sizeof(float));
+  const Matrix<U>& y = call.arguments.y;
+  const Matrix<float> sums = call.sums(plan);
+  auto* const affine = call.template at<AffineColumn>(plan.workspace.multiplier);
+  float* const center = call.centers(plan).center;
+  launch_linear_two_pass<MomentsEnd<Policy>>(plan, call, sums);
+  launch("batch_affine_sm90_kernel", &batch_affine_sm90_kernel<Policy>,
+         {.blocks = ceil_div(y.columns, batch_affine_sm90_threads),
+          .block_threads = batch_affine_sm90_threads,
+          .stream = call.stream,
+          .overlap_previous = true},
+         BatchAffineSm90Params<T>{call.arguments.parameters,
+                                  call.template at<Moments<float>>(plan.workspace.moments),
+                                  static_cast<int>(y.rows), affine, center, call.update});
+  const int parts = plan.persistent.grid.tiles_n;
+  launch("normalize_sums_sm90_kernel", &normalize_sums_sm90_kernel<Policy, U>,
+         {.blocks = ceil_div(y.rows, WgmmaFragment::warp_rows),
+          .block_threads = normalize_sums_threads,
+          .stream = call.stream,
+          .shared_bytes = static_cast<int>(normalize_sums_shared_bytes(parts)),
+          .overlap_previous = true},
+         NormalizeSumsParams<U>{sums, y, affine, center, parts});
 }
 
 /// Launches the GEMM for logits, or in training mode for sums and the moments of their columns.
 template <class Policy, Path path, class T, class U>
-void launch_linear(EngineConstant<Engine::wgmma>, const ForwardPlan& plan, const ForwardCall<T, U>& call) {
+static void launch_linear(EngineConstant<Engine::wgmma>, const ForwardPlan& plan,
+                          const ForwardCall<T, U>& call) {
   using TileEnd = std::conditional_t<path == Path::training, MomentsEnd<Policy>, LogitsEnd<Policy>>;
   launch_linear_two_pass<TileEnd>(plan, call, call.sums(plan));
 }
-
-}  // namespace
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
 MASTHEAD_DEVICE_CODE_END

@@ -4,6 +4,7 @@
 #include "masthead/core/architectures.cuh"
 #if defined(__CUDACC__)
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -36,7 +37,8 @@ ColumnAccess column_access(const SoftmaxParams<In, Out>& p) {
   return ColumnAccess::elements;
 }
 
-/// Plans with this policy, these kernels and this access, and launches.
+/// Plans with this policy, these kernels and this access, and launches, as often as the plan's rows per
+/// launch ask for.
 template <class Policy, SoftmaxKernels kernels, ColumnAccess access, Output output, class In, class Out>
 void launch_softmax(SoftmaxParams<In, Out> p, int architecture, cudaStream_t stream) {
   constexpr SoftmaxSpec spec = Policy::spec;
@@ -44,6 +46,16 @@ void launch_softmax(SoftmaxParams<In, Out> p, int architecture, cudaStream_t str
   const SoftmaxPlan plan =
       plan_softmax(spec, kernels, access, sizeof(In), p.x.rows, p.x.columns, architecture);
   p.segment = plan.segment;
+  if (p.x.rows > plan.rows_per_launch) {
+    const SoftmaxParams<In, Out> all = p;
+    for (std::int64_t first = 0; first < all.x.rows; first += plan.rows_per_launch) {
+      p.x.data = all.x.data + first * all.x.row_stride;
+      p.y.data = all.y.data + first * all.y.row_stride;
+      p.x.rows = p.y.rows = (std::min)(plan.rows_per_launch, all.x.rows - first);
+      launch_softmax<Policy, kernels, access, output>(p, architecture, stream);
+    }
+    return;
+  }
   const LaunchConfig config{.blocks = plan.blocks,
                             .block_threads = plan.block_threads,
                             .stream = stream,

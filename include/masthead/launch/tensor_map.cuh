@@ -106,10 +106,13 @@ CUtensorMap make_tensor_map(const std::string& name, const Matrix<T>& m, int box
 }
 
 /// A map of a packed operand in boxes of `box_parts` parts x `box_rows` rows x 128 bytes, of coordinates
-/// (k, row, part). Throws Error when it is too large for TMA.
+/// (k, row, part). Throws Error when there is none, or it is too large for TMA.
 inline CUtensorMap make_tensor_map(const std::string& name, const PackedMatrix& m, MathMode math_mode,
                                    int box_parts, int box_rows) {
   constexpr std::int64_t most = std::int64_t{1} << 31;
+  if (m.data == nullptr) {
+    throw Error("packed " + name, "none", "must be made, and not be moved from, before a pass");
+  }
   if (m.rows >= most) throw Error(name + ".rows", m.rows, "must be below 2^31 for TMA");
   if (m.columns >= most) throw Error(name + ".columns", m.columns, "must be below 2^31 for TMA");
   const int bytes = part_element_bytes(math_mode);

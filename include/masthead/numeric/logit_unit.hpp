@@ -11,8 +11,8 @@ struct LogitUnit {
   Sum to_log2;     ///< value * to_log2 is in powers of two
   Sum to_natural;  ///< value * to_natural is in powers of e
 
-  MASTHEAD_HOST_DEVICE static LogitUnit natural() { return {static_cast<Sum>(log2e), Sum(1)}; }
-  MASTHEAD_HOST_DEVICE static LogitUnit log2() { return {Sum(1), static_cast<Sum>(ln2)}; }
+  MASTHEAD_HOST_DEVICE static LogitUnit natural() { return {static_cast<Sum>(log2e), static_cast<Sum>(1)}; }
+  MASTHEAD_HOST_DEVICE static LogitUnit log4() { return {static_cast<Sum>(2), static_cast<Sum>(2 * ln2)}; }
 };
 
 }  // namespace masthead::inline v0::detail

@@ -41,6 +41,38 @@ struct Moments {
 
 namespace masthead::inline v0::detail {
 
+/// The moments of a batch from those of its splits: sums of their distances from the mean of the first split,
+/// in double, so that a million splits cost no accuracy.
+// The mean of the first split is at most sqrt(batch / its rows) deviations from the batch's, as it is part of
+// it: what the difference of squares cancels is at most a factor of the number of splits.
+class MomentSum {
+ public:
+  /// Sums about `origin`, the mean of the first split.
+  MASTHEAD_HOST_DEVICE explicit MomentSum(double origin = 0) : origin_(origin) {}
+
+  MASTHEAD_HOST_DEVICE void add(double count, double mean, double m2) {
+    const double distance = mean - origin_, weighted = count * distance;
+    first_ += weighted;
+    second_ += m2 + weighted * distance;
+  }
+  /// Adds what another sum about the same origin holds: of first() and second().
+  MASTHEAD_HOST_DEVICE void add(double first, double second) {
+    first_ += first;
+    second_ += second;
+  }
+  MASTHEAD_HOST_DEVICE double first() const { return first_; }    ///< Σ (value - origin)
+  MASTHEAD_HOST_DEVICE double second() const { return second_; }  ///< Σ (value - origin)^2
+
+  /// The moments of all splits, `count` values; `inverse` is 1 / count.
+  MASTHEAD_HOST_DEVICE Moments<double> total(std::int64_t count, double inverse) const {
+    const double distance = first_ * inverse, m2 = second_ - first_ * distance;
+    return {count, origin_ + distance, m2 < 0 ? 0 : m2};
+  }
+
+ private:
+  double origin_, first_ = 0, second_ = 0;
+};
+
 /// Moments of the first `count` of `size` values, by two passes over them: for values in registers.
 // Both loops run over all of them, so that they unroll and the array needs no memory.
 template <class T, std::size_t size>

@@ -2,11 +2,11 @@
 /// Quantized logits: 16-bit fixed-point distances of logits from an integer shift, on the way to a 16-bit
 /// softmax.
 ///
-/// Between the sum over a row and its use, a logit t (log2 units) is stored as the distance d = shift - t >=
-/// 0 from an integer shift that is at least the largest of the logits that share it, in fixed point: a step
-/// of s costs exp2(-d) a relative error of at most s/2 * ln(2), the same at every magnitude, where a 16-bit
-/// float would either lack range or err by up to twice as much just above each power of two. Because shifts
-/// are integers, the grid of logits is the same whatever the shift.
+/// Between the sum over a row and its use, a logit t (in log2 units) is stored as the distance d = shift - t
+/// >= 0 from an integer shift that is at least the largest of the logits that share it, in fixed point: a
+/// step of s costs exp2(-d) a relative error of at most s/2 * ln(2), the same at every magnitude, where a
+/// 16-bit float would either lack range or err by up to twice as much just above each power of two. Because
+/// shifts are integers, the grid of logits is the same whatever the shift.
 ///
 /// In registers, a quantized logit q is the float 2^23 + q: encoding is one multiply-add (which rounds), and
 /// the low 16 bits of the float are what is stored. Quantized logits saturate at 65535, whose exponential

@@ -66,17 +66,46 @@ struct SoftmaxStateMerge {
   }
 };
 
-/// The softmax partials (max, sum) of some columns of a row: max is an integer >= the maximum of their logits
-/// t in log2 units, or -inf when all are -inf; sum = Σ exp2(t - finite_shift(max)).
+/// The softmax partials (max, sum) of some columns of a row: max is half an integer >= the maximum of their
+/// logits t in log4 units, or -inf when all are -inf; sum = Σ 4^(t - finite_shift(max)).
 struct alignas(8) SoftmaxPartial {
   float max = negative_infinity<float>;
   float sum = 0;
 };
 
-/// The integer max of columns whose largest logit is `maximum`.
-MASTHEAD_HOST_DEVICE float integer_max(float maximum) { return ceilf(maximum); }
+/// The integer max of columns whose largest logit is `maximum`, in log4 units: the next integer in log2
+/// units.
+MASTHEAD_HOST_DEVICE float integer_max(float maximum) {
+  return fabsf(maximum) < 0x1p64f ? 0.5f * ceilf(2 * maximum) : maximum;
+}
+
+/// 4^value, results below 2^-126 flushed to 0.
+MASTHEAD_HOST_DEVICE float exp4_flushed(float value) { return exp2_flushed(value + value); }
 
 /// The shift, which may be subtracted: an integer max of -inf, which no columns have too, becomes 0.
 MASTHEAD_HOST_DEVICE float finite_shift(float max) { return max == negative_infinity<float> ? 0.0f : max; }
+
+/// Distances of logits t in log4 units from a shift, in log2 units: 2 (shift - t) by one rounding.
+///
+/// From 2^126 on, where twice the shift would overflow, they are half as large: between floats of that size
+/// any distance but 0 makes an exponential of 0 either way.
+struct LogitDistance {
+  bool huge;    ///< whether the shift is that large
+  float shift;  ///< twice the shift, or the shift where it is huge
+
+  MASTHEAD_HOST_DEVICE explicit LogitDistance(float max)
+      : huge(!(fabsf(finite_shift(max)) < 0x1p126f)), shift((huge ? 1.0f : 2.0f) * finite_shift(max)) {}
+
+  MASTHEAD_HOST_DEVICE float operator()(float logit) const {
+    return fmaf(logit, huge ? -1.0f : -2.0f, shift);
+  }
+  /// The integer max again, for a sum of exponentials of what it is the max of: their largest is at least
+  /// 1/2, unless there are none but zeros.
+  MASTHEAD_HOST_DEVICE float integer_max(float sum) const {
+    return sum == 0 ? negative_infinity<float> : (huge ? 1.0f : 0.5f) * shift;
+  }
+  /// The distance of a logit that was halved where the shift is huge: for many logits of a row.
+  MASTHEAD_HOST_DEVICE static float of_halved(float logit, float shift) { return fmaf(logit, -2.0f, shift); }
+};
 
 }  // namespace masthead::inline v0::detail

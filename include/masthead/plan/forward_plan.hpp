@@ -43,6 +43,7 @@ struct ForwardPlan {
   std::array<std::string_view, 5> kernels = {};
   int kernel_count = 0;
   ForwardWorkspace workspace;
+  std::int64_t rows = 0;     ///< of the batch that the launches take; eval mode repeats them for the rest
   int shared_bytes = 0;      ///< of a block of the GEMM kernel, at most
   int cluster = 1;           ///< blocks of a cluster of the GEMM kernel
   bool cooperative = false;  ///< all blocks of the GEMM kernel must be resident at the same time
@@ -69,6 +70,22 @@ namespace detail {
 __attribute__((__noreturn__)) inline void refuse_plan(const std::string& argument, const std::string& value,
                                                       const std::string& rule) {
   throw Error(argument, value, rule);
+}
+
+/// Rows of a batch that a pass of eval mode works on at once, so that 31 bits count what it is cut into.
+inline constexpr std::int64_t most_rows_at_once = 1 << 24;
+
+/// Refuses what TMA cannot address. Throws Error.
+constexpr void refuse_beyond_tma(const PolicySpec& spec, const ForwardShape& shape) {
+  const auto refuse_if_beyond = [&](const char* argument, std::int64_t extent) {
+    if (extent > most_tma_extent) {
+      refuse_plan(argument, std::to_string(extent),
+                  "must be at most " + std::to_string(most_tma_extent) + " for " + to_string(spec));
+    }
+  };
+  refuse_if_beyond("x.rows", shape.batch);
+  refuse_if_beyond("x.columns", shape.in_features);
+  refuse_if_beyond("weight.rows", shape.out_features);
 }
 
 /// The grid of tiles of y. Throws Error for 2^30 tiles or more: 31 bits must count them.
@@ -99,6 +116,16 @@ constexpr ResidentSchedule resident_schedule(const PolicySpec& spec, const Clust
   if (static_cast<std::int64_t>(grid.size()) * spec.cluster_m * spec.tile.m * spec.tile.n < 4 << 20)
     return {grid, 0};
   return ResidentSchedule::of(grid, clusters, resident_tiles);
+}
+
+/// Clusters of `size` blocks, one block per multiprocessor, that the largest sm_90 holds. A training pass
+/// that would be resident there has the bits of the resident path wherever it runs.
+constexpr int largest_resident_clusters(int size) { return 132 / size; }
+
+/// Whether a training pass has the bits of the resident path: it is that of `spec` on the largest sm_90.
+constexpr bool trains_resident(const PolicySpec& spec, const ForwardShape& shape, const ClusterGrid& grid) {
+  return shape.y == spec.dtype && !is_packed(spec.math_mode) && sm90_layout(spec).stashes_sums() &&
+         resident_schedule(spec, grid, largest_resident_clusters(spec.cluster_m)).columns != 0;
 }
 
 /// Whether a kernel of `spec` can normalize rows under the mainloop: a warp's vectors must lie in one column
@@ -153,6 +180,7 @@ constexpr void plan_path(EngineConstant<engine>, ForwardPlan& plan, const Forwar
 constexpr void plan_path(EngineConstant<Engine::wgmma>, ForwardPlan& plan, const ForwardShape& shape,
                          const DeviceLimits& limits) {
   const PolicySpec& spec = plan.policy;
+  refuse_beyond_tma(spec, shape);
   const ClusterGrid grid = cluster_grid(spec, shape);
   plan.cluster = spec.cluster_m;
   refuse_without_cluster(plan, limits);
@@ -160,13 +188,13 @@ constexpr void plan_path(EngineConstant<Engine::wgmma>, ForwardPlan& plan, const
   plan.persistent = {grid, (std::min)(clusters, grid.size())};
   const bool narrow_softmax = size_of(shape.y) == 2 && shape.output == Output::softmax;
   const bool training = shape.mode == Mode::training;
-  if (narrow_softmax && (!training || (shape.y == spec.dtype && !is_packed(spec.math_mode) &&
-                                       sm90_layout(spec).stashes_sums()))) {
-    plan.resident = resident_schedule(spec, grid, clusters);
-  }
+  const bool resident_bits = narrow_softmax && (!training || trains_resident(spec, shape, grid));
+  if (resident_bits) plan.resident = resident_schedule(spec, grid, clusters);
   plan.cooperative = plan.resident.columns != 0;
   if (training) {
-    plan.path = plan.cooperative ? Path::resident_training : Path::training;
+    plan.path = plan.cooperative ? Path::resident_training
+                : resident_bits  ? Path::two_pass_training
+                                 : Path::training;
   } else if (!narrow_softmax) {
     plan.path = Path::logits;
   } else if (plan.cooperative) {
@@ -179,6 +207,7 @@ constexpr void plan_path(EngineConstant<Engine::wgmma>, ForwardPlan& plan, const
 constexpr void plan_path(EngineConstant<Engine::wgmma_swap_ab>, ForwardPlan& plan, const ForwardShape& shape,
                          const DeviceLimits& limits) {
   const PolicySpec& spec = plan.policy;
+  refuse_beyond_tma(spec, shape);
   (void)cluster_grid(spec, shape);
   const std::int64_t tiles_n = ceil_div(shape.out_features, static_cast<std::int64_t>(spec.tile.n));
   if (shape.mode == Mode::training) {
@@ -218,6 +247,8 @@ constexpr void add_kernels(ForwardPlan& plan) {
         return add("linear_resident");
       case Path::resident_training:
         return add("linear_training");
+      case Path::two_pass_training:
+        return add(Traits::linear_kernel, "batch_affine_sm90", "normalize_sums");
       case Path::one_cluster:
         return add(Traits::linear_kernel);
       case Path::row_blocks:
@@ -232,6 +263,7 @@ constexpr void drop_unused_slots(ForwardPlan& plan) {
   switch (plan.path) {
     case Path::logits:
     case Path::training:
+    case Path::two_pass_training:
     case Path::row_blocks:
       w.partials = w.overlap = {};
       return;
@@ -243,7 +275,7 @@ constexpr void drop_unused_slots(ForwardPlan& plan) {
       w.logits = {};
       return;
     case Path::resident_training:
-      w.logits = w.overlap = w.multiplier = w.addend = {};
+      w.logits = w.overlap = w.multiplier = w.addend = w.center = {};
       return;
     case Path::one_cluster:
       return;
@@ -252,12 +284,15 @@ constexpr void drop_unused_slots(ForwardPlan& plan) {
 
 }  // namespace detail
 
-/// The plan of a pass over `shape` with `spec` on a device of these `limits`. Throws Error where a size does
-/// not fit in 63 bits, y has 2^30 tiles or more, or the device does not run one block of the policy.
-constexpr ForwardPlan plan_forward(const PolicySpec& spec, const ForwardShape& shape,
-                                   const DeviceLimits& limits) {
+/// The plan of a pass over `shape` with `spec` on a device of these `limits`. In eval mode that is the plan
+/// of the first most_rows_at_once rows; rows beyond are passes behind it. Throws Error where a size does not
+/// fit in 63 bits, y has 2^30 tiles or more, TMA cannot address an operand that it would load, or the device
+/// does not run one block of the policy.
+constexpr ForwardPlan plan_forward(const PolicySpec& spec, ForwardShape shape, const DeviceLimits& limits) {
+  if (shape.mode == Mode::eval) shape.batch = (std::min)(shape.batch, detail::most_rows_at_once);
   ForwardPlan plan;
   plan.policy = spec;
+  plan.rows = shape.batch;
   plan.shared_bytes = detail::shared_bytes(spec);
   if (plan.shared_bytes > limits.shared_bytes_per_block) {
     detail::refuse_plan("policy", to_string(spec),
@@ -294,6 +329,7 @@ inline std::ostream& operator<<(std::ostream& out, const ForwardPlan& plan) {
   slot("moments", w.moments);
   slot("multiplier", w.multiplier);
   slot("addend", w.addend);
+  slot("center", w.center);
   return out << '\n';
 }
 
@@ -323,6 +359,7 @@ constexpr bool may_take(Path path, const PolicySpec& spec, Dtype y, Mode mode, c
     case Path::resident:
       return wgmma && eval && narrow;
     case Path::resident_training:
+    case Path::two_pass_training:
       return wgmma && training && narrow && y == spec.dtype && !is_packed(spec.math_mode) &&
              sm90_layout(spec).stashes_sums();
     case Path::one_cluster:

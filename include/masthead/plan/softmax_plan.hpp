@@ -24,9 +24,10 @@ enum class SoftmaxKernels : std::uint8_t { holding, streaming, both };
 /// The plan of a row-wise softmax: what runs.
 struct SoftmaxPlan {
   SoftmaxKernel kernel;
-  int cluster;           ///< blocks that share a row
-  std::int64_t segment;  ///< columns of a block: a multiple of 8, a whole vector of every dtype
-  std::int64_t blocks;   ///< of the grid
+  int cluster;                   ///< blocks that share a row
+  std::int64_t segment;          ///< columns of a block: a multiple of 8, a whole vector of every dtype
+  std::int64_t blocks;           ///< of all the row's clusters; of the grid where one launch takes all rows
+  std::int64_t rows_per_launch;  ///< rows that a launch takes at most: a whole number of blocks
   int block_threads;
   int shared_bytes;  ///< dynamic
 };
@@ -46,6 +47,10 @@ constexpr int softmax_cluster(std::int64_t columns, std::int64_t block_columns, 
   return static_cast<int>(blocks < max_cluster ? blocks : max_cluster);
 }
 
+/// Blocks of a launch at most. More rows take several launches: ptx::cluster_index serves grids of fewer than
+/// 2^24 blocks, and a grid has no more than 2^31 - 1. A launch of so many takes milliseconds.
+inline constexpr std::int64_t max_softmax_blocks = static_cast<std::int64_t>(1) << 23;
+
 /// The plan for x (rows, columns) of elements of `bytes` bytes with one policy.
 constexpr SoftmaxPlan plan_softmax(const SoftmaxSpec& spec, SoftmaxKernels kernels, ColumnAccess access,
                                    int bytes, std::int64_t rows, std::int64_t columns, int architecture) {
@@ -60,10 +65,12 @@ constexpr SoftmaxPlan plan_softmax(const SoftmaxSpec& spec, SoftmaxKernels kerne
             cluster,
             segment,
             ceil_div(rows, spec.rows) * cluster,
+            max_softmax_blocks / cluster * spec.rows,
             spec.block_threads(),
             vectors ? spec.threads * spec.shared_items * bytes : 0};
   }
-  return {SoftmaxKernel::streaming, cluster, segment, rows * cluster, spec.threads, 0};
+  return {SoftmaxKernel::streaming,     cluster,      segment, rows * cluster,
+          max_softmax_blocks / cluster, spec.threads, 0};
 }
 
 /// The index of the policy for a row; `vectors`: it is read in whole vectors, with one multiplier, and is not

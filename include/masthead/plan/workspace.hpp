@@ -45,6 +45,7 @@ struct ForwardWorkspace {
   WorkspaceSlot moments;  ///< (splits of the batch, out_features), training mode
   WorkspaceSlot multiplier;  ///< (out_features), training mode
   WorkspaceSlot addend;      ///< (out_features), training mode
+  WorkspaceSlot center;      ///< (out_features), then a word that is 1 where any is not 0; training mode
   std::int64_t bytes = 0;
 };
 
@@ -62,10 +63,11 @@ constexpr bool overlaps_normalization(std::int64_t batch, std::int64_t out_featu
          (NormalizeTasks::of(out_features, normalize_columns).whole_rows ? 1024 : elements / out_features);
 }
 
-/// Bytes of what the overlapped normalization needs: the progress of the sections and the folded affine.
+/// Bytes of what the overlapped normalization needs: the progress of the sections, the folded affine and
+/// its centers.
 constexpr std::int64_t overlap_bytes(std::int64_t out_features) {
   return OverlapSections::most * static_cast<std::int64_t>(sizeof(SectionProgress)) +
-         out_features * static_cast<std::int64_t>(sizeof(AffineColumn));
+         out_features * static_cast<std::int64_t>(sizeof(AffineColumn) + sizeof(float));
 }
 
 /// Softmax partials per row: one per column of tiles, or one per column group of 64 with the swap-AB engine.
@@ -102,13 +104,13 @@ class SlotAllocator {
  public:
   constexpr explicit SlotAllocator(const ForwardShape& shape) : shape_(shape) {}
 
-  constexpr WorkspaceSlot take(const std::optional<std::int64_t>& bytes) {
+  constexpr WorkspaceSlot take(const std::optional<std::int64_t>& bytes, std::int64_t more = 0) {
     const std::int64_t offset = end_;
-    if (!bytes || *bytes > INT64_MAX - 255 ||
-        __builtin_add_overflow(end_, (*bytes + 255) / 256 * 256, &end_)) {
+    if (!bytes || *bytes > INT64_MAX - 255 - more ||
+        __builtin_add_overflow(end_, (*bytes + more + 255) / 256 * 256, &end_)) {
       refuse();
     }
-    return {offset, *bytes};
+    return {offset, *bytes + more};
   }
   constexpr std::int64_t end() const { return end_; }
 
@@ -160,6 +162,7 @@ constexpr ForwardWorkspace plan_workspace(const PolicySpec& spec, const ForwardS
     w.moments = allocator.take(rows_of_sums(moment_splits(spec, shape.batch), moments_bytes));
     w.multiplier = allocator.take(rows_of_sums(1, size_of(sum)));
     w.addend = allocator.take(rows_of_sums(1, size_of(sum)));
+    w.center = allocator.take(rows_of_sums(1, size_of(sum)), sizeof(unsigned));
   }
   w.bytes = allocator.end();
   return w;

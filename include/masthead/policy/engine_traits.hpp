@@ -31,9 +31,18 @@ constexpr bool has_wgmma(Precision precision) {
   return precision == Precision::bf16 || precision == Precision::fp16 || precision == Precision::tf32;
 }
 
+/// The largest extent of a matrix that TMA addresses, with its 32-bit coordinates, up to the end of any tile.
+inline constexpr std::int64_t most_tma_extent = INT32_MAX - 512;
+
+/// Whether TMA can address x and the weight of a problem. Eval mode works on some rows of x at a time.
+constexpr bool within_tma(const PolicyProblem& p) {
+  return p.in_features <= most_tma_extent && p.out_features <= most_tma_extent &&
+         (!p.training || p.batch <= most_tma_extent);
+}
+
 /// Whether the wgmma engines can multiply x and the weight of a problem where they are.
 constexpr bool reads_in_place(const PolicyProblem& p) {
-  return p.wgmma && has_wgmma(p.precision) && p.architecture == 90 &&
+  return p.wgmma && within_tma(p) && has_wgmma(p.precision) && p.architecture == 90 &&
          p.in_features % (16 / size_of(operand_dtype(p.precision))) == 0;
 }
 

@@ -65,9 +65,9 @@ struct Sm90Layout {
   MASTHEAD_HOST_DEVICE constexpr bool stashes_sums() const {
     return 2 * staging_bytes() <= stages * stage_bytes();
   }
-  /// Bytes of a feature's affine; in f16 and f16x3 the powers of two that dequantize the feature lie beside
-  /// it.
-  MASTHEAD_HOST_DEVICE constexpr int affine_bytes() const { return has_f16_parts(math_mode) ? 16 : 8; }
+  /// Bytes of a feature's affine with its center; in f16 and f16x3 the powers of two that dequantize the
+  /// feature lie beside it.
+  MASTHEAD_HOST_DEVICE constexpr int affine_bytes() const { return has_f16_parts(math_mode) ? 20 : 12; }
   /// In-features that one wgmma multiplies: 32 bytes.
   MASTHEAD_HOST_DEVICE constexpr int instruction_k() const { return 32 / element_bytes(); }
 
@@ -224,7 +224,8 @@ struct EngineTraits<Engine::wgmma> {
   static constexpr std::optional<PolicySpec> select(const PolicyProblem& p) {
     const MathMode math_mode = math_mode_of(p.precision);
     const ShippedWgmma wgmma = shipped_wgmma(math_mode, operand_dtype(p.precision));
-    if (p.precision == Precision::fp8 || (p.wgmma && is_packed(math_mode) && p.architecture == 90)) {
+    if (p.precision == Precision::fp8 ||
+        (p.wgmma && within_tma(p) && is_packed(math_mode) && p.architecture == 90)) {
       return p.batch <= packed_m64_batch ? wgmma.m64 : wgmma.m128;
     }
     if (!reads_in_place(p)) return std::nullopt;

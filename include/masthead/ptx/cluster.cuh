@@ -31,7 +31,10 @@ __device__ __forceinline__ int cluster_cta_rank() {
 #endif
 }
 
-/// The index of this block's cluster in the grid, of one-dimensional clusters.
+/// The index of this block's cluster in the grid, of one-dimensional clusters: in grids of fewer than 2^24
+/// blocks.
+// NOTES: ptxas of CUDA 13.0 makes %clusterid.x the block's index times the reciprocal of the cluster's size,
+// in float: from 2^24 on indices are rounded to even ones, clusters of one block included.
 __device__ __forceinline__ unsigned cluster_index() {
 #if __CUDA_ARCH__ >= 900
   return __clusterIdx().x;
@@ -40,7 +43,7 @@ __device__ __forceinline__ unsigned cluster_index() {
 #endif
 }
 
-/// Initializes a barrier of this block for one phase of `cluster_store`. One thread calls it, then every
+/// Initializes a barrier of this block for phases of `cluster_store`. One thread calls it, then every
 /// thread of the cluster passes cluster_arrive_relaxed and cluster_wait.
 __device__ __forceinline__ void cluster_barrier_init(std::uint64_t* barrier) {
 #if __CUDA_ARCH__ >= 900
@@ -51,8 +54,8 @@ __device__ __forceinline__ void cluster_barrier_init(std::uint64_t* barrier) {
 #endif
 }
 
-/// The phase completes when `bytes` have been stored by `cluster_store`, some of them maybe already. The
-/// thread that initialized the barrier calls it, once.
+/// The barrier's phase completes when `bytes` have been stored by `cluster_store`, some of them maybe
+/// already. The thread that initialized the barrier calls it, once a phase.
 // NOTES: behind cluster_wait where its warp has more than that to do: the initialization is a warp-wide
 // instruction, and racecheck warns of what the warp's threads do without a barrier after it.
 __device__ __forceinline__ void cluster_barrier_expect(std::uint64_t* barrier, int bytes) {
@@ -81,6 +84,15 @@ __device__ __forceinline__ void cluster_wait() {
 #endif
 }
 
+/// Returns when every thread of the cluster has called it; what each has read and written before comes before
+/// what any does after.
+__device__ __forceinline__ void cluster_synchronize() {
+#if __CUDA_ARCH__ >= 900
+  __cluster_barrier_arrive();
+  __cluster_barrier_wait();
+#endif
+}
+
 /// Stores 2 or 4 values at `target` in block `cta_rank` of the cluster and counts their bytes on that block's
 /// `barrier`; both pointers name this block's own copies.
 template <class T, int count>
@@ -97,13 +109,14 @@ __device__ __forceinline__ void cluster_store(T* target, const T (&values)[count
 #endif
 }
 
-/// Returns when the barrier's first phase is complete; what was stored under it is then visible.
-__device__ __forceinline__ void cluster_barrier_wait(std::uint64_t* barrier) {
+/// Returns when phase `phase` of the barrier, 0 or 1, is complete; what was stored under it is then visible.
+__device__ __forceinline__ void cluster_barrier_wait(std::uint64_t* barrier, unsigned phase = 0) {
 #if __CUDA_ARCH__ >= 900
-  while (!cuda::ptx::mbarrier_try_wait_parity(cuda::ptx::sem_acquire, cuda::ptx::scope_cluster, barrier, 0)) {
+  while (!cuda::ptx::mbarrier_try_wait_parity(cuda::ptx::sem_acquire, cuda::ptx::scope_cluster, barrier,
+                                              phase)) {
   }
 #else
-  (void)barrier;
+  (void)barrier, (void)phase;
 #endif
 }
 

@@ -119,13 +119,13 @@ class ColumnMomentsSm90 {
   }
 };
 
-/// The moments of `columns` columns over a batch of `rows` of a resident grid: those of their tiles, merged
-/// in ascending order. `tiles[c]` is that of the first tile for column c, the others lie `stride` apart;
-/// those of `in_flight` tiles are in flight at the same time. Reads past L1: other SMs wrote them in this
-/// launch.
+/// The moments of `columns` columns over a batch of `rows` of a resident grid, from those of their tiles.
+/// `tiles[c]` is that of the first tile for column c, the others lie `stride` apart; those of `in_flight`
+/// tiles are in flight at the same time. Reads past L1: other SMs wrote them in this launch.
 template <int tile_rows, int in_flight, int columns>
 __device__ __forceinline__ void batch_moments(const ColumnMoment* (&tiles)[columns], std::int64_t stride,
-                                              int rows, ColumnMoment (&total)[columns]) {
+                                              int rows, Moments<double> (&total)[columns]) {
+  MomentSum sum[columns];
 #pragma unroll 1
   for (int start = 0; start < rows; start += in_flight * tile_rows) {
     float2 part[in_flight][columns];
@@ -143,14 +143,18 @@ __device__ __forceinline__ void batch_moments(const ColumnMoment* (&tiles)[colum
     for (int i = 0; i < in_flight; ++i) {
       const int before = start + i * tile_rows, left = rows - before;
       if (left <= 0) continue;
-      const MomentWeights weights = MomentWeights::of(before, left < tile_rows ? left : tile_rows);
+      const double count = left < tile_rows ? left : tile_rows;
 #pragma unroll
       for (int c = 0; c < columns; ++c) {
-        const ColumnMoment tile{part[i][c].x, part[i][c].y};
-        total[c] = before == 0 ? tile : weights.merge(total[c], tile);
+        if (before == 0) sum[c] = MomentSum(part[i][c].x);
+        sum[c].add(count, part[i][c].x, part[i][c].y);
       }
     }
   }
+  // No division: it is a call, which spills what the caller holds. One Newton step gives 44 bits.
+  const double near = ptx::reciprocal(static_cast<float>(rows)), inverse = near * (2 - rows * near);
+#pragma unroll
+  for (int c = 0; c < columns; ++c) total[c] = sum[c].total(rows, inverse);
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

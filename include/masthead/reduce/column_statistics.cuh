@@ -41,6 +41,9 @@ class BlockColumnStatistics {
   __device__ Moments<T> operator()(const Read& read, std::int64_t rows) {
     const int column = static_cast<int>(threadIdx.x) % columns,
               lane = static_cast<int>(threadIdx.x) / columns;
+    // Distances from the first row are as small as the deviation: neither their sum over many rows nor that
+    // of equal values, which is 0, loses what the mean of the values themselves would.
+    const T origin = rows > 0 ? read(std::int64_t{0}) : T(0);
     Moments<T> total;
     for (std::int64_t first = lane; first < rows; first += lanes * held) {
       T values[held];
@@ -48,7 +51,7 @@ class BlockColumnStatistics {
 #pragma unroll
       for (int i = 0; i < held; ++i) {
         const std::int64_t row = first + i * lanes;
-        values[i] = row < rows ? read(row) : T(0);
+        values[i] = row < rows ? read(row) - origin : T(0);
         count += row < rows;
       }
       total = merge(total, detail::moments_of(values, count));
@@ -63,6 +66,7 @@ class BlockColumnStatistics {
                                         storage_.m2[other][column]});
       }
     }
+    total.mean += origin;
     return total;
   }
 
@@ -76,32 +80,33 @@ class BlockColumnStatistics {
 
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
-/// The moments of a batch from those of its `splits` splits, `stride` apart, merged in ascending order. The
-/// first split is not empty. Loads of several are in flight at the same time.
+/// The sum of splits `first`, first + step, ... of a column's `splits`, `stride` apart, about the mean of
+/// split 0, which is not empty; `count` becomes how many values they hold. Loads of several are in flight at
+/// the same time.
 template <class Sum>
-__device__ Moments<Sum> merge_splits(const Moments<Sum>* parts, std::int64_t stride, int splits) {
+__device__ MomentSum sum_of_splits(const Moments<Sum>* parts, std::int64_t stride, int splits, int first,
+                                   int step, std::int64_t& count) {
   constexpr int in_flight = std::is_same_v<Sum, double> ? 1 : 8;
-  Moments<Sum> batch = *parts;
+  MomentSum sum(parts->mean);
+  count = 0;
 #pragma unroll 1
-  for (int first = 1; first < splits; first += in_flight) {
+  for (int start = first; start < splits; start += in_flight * step) {
     Moments<Sum> part[in_flight];
 #pragma unroll
     for (int i = 0; i < in_flight; ++i) {
-      const int split = first + i;  // no branch: it would wait for each
-      part[i] = parts[(split < splits ? split : splits - 1) * stride];
-      if (split >= splits) part[i] = {0, part[i].mean, 0};
+      const int split = start + i * step;  // no branch: it would wait for each
+      part[i] = parts[(split < splits ? split : 0) * stride];
+      if (split >= splits) part[i].count = 0, part[i].m2 = 0;
     }
 #pragma unroll
     for (int i = 0; i < in_flight; ++i) {
-      const std::int64_t count = batch.count + part[i].count;
-      const Sum delta = part[i].mean - batch.mean,
-                weight = static_cast<Sum>(part[i].count) * ptx::reciprocal(static_cast<Sum>(count));
-      batch.mean += delta * weight;
-      batch.m2 += part[i].m2 + delta * delta * (static_cast<Sum>(batch.count) * weight);
-      batch.count = count;
+      // An empty split has a mean that means nothing.
+      const Sum mean = part[i].count == 0 ? parts->mean : part[i].mean;
+      sum.add(static_cast<double>(part[i].count), mean, part[i].m2);
+      count += part[i].count;
     }
   }
-  return batch;
+  return sum;
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES

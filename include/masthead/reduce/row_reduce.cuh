@@ -46,17 +46,18 @@ __device__ inline double warp_max(double value) {
   return __longlong_as_double(flipped(static_cast<long long>(largest) << 32 | lower));
 }
 
-/// Merges the (max, sum) of a warp's lanes, in log2 units; a lane that has none gives SoftmaxState<T>{}.
-/// Every lane gets the same bits, in an order that is fixed. All lanes of the warp call it.
+/// Merges the (max, sum) of a warp's lanes; a lane that has none gives SoftmaxState<T>{}. `unit` takes
+/// differences of maxima to log2 units. Every lane gets the same bits, in an order that is fixed. All lanes
+/// of the warp call it.
 // NOTES: the maxima are reduced first, then each sum is rescaled once: merging pairs at every step would take
 // two exponentials per step.
 template <class T>
-__device__ SoftmaxState<T> merge_lanes(const SoftmaxState<T>& part) {
+__device__ SoftmaxState<T> merge_lanes(const SoftmaxState<T>& part, T unit) {
   SoftmaxState<T> merged;
   merged.max = warp_max(part.max);
   // With part.max = -inf the factor is 0 and the sum 0 or NaN, both of which the product keeps; a NaN there
   // makes one of the sum.
-  merged.sum = reduce_warp(part.sum * exp2_of(part.max - merged.shift()), cuda::std::plus<>{});
+  merged.sum = reduce_warp(part.sum * exp2_of((part.max - merged.shift()) * unit), cuda::std::plus<>{});
   return merged;
 }
 
@@ -64,12 +65,13 @@ __device__ SoftmaxState<T> merge_lanes(const SoftmaxState<T>& part) {
 
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
-/// Merges the (max, sum) of `threads` adjacent threads, in log2 units: 32 (each warp a row of its own) or a
+/// Merges the (max, sum) of `threads` adjacent threads: 32 (each warp a row of its own) or a
 /// whole block of a power of two of them, up to 1024. Every one of these threads gets the result.
 /// Deterministic: the order is fixed.
 ///
 /// A block's call synchronizes it once; `TempStorage` may be used again after the block's next barrier. A
-/// warp's call neither synchronizes nor touches `TempStorage`.
+/// warp's call neither synchronizes nor touches `TempStorage`. Blocks are one-dimensional: threads of a row
+/// are adjacent in threadIdx.x.
 // NOTES: not cub::BlockReduce, which leaves its result in thread 0, so that broadcasting it takes a second
 // barrier, and has one thread merge the warps' results one after the other.
 template <class T, int threads>
@@ -85,9 +87,10 @@ class RowReduce {
 
   __device__ explicit RowReduce(TempStorage& storage) : storage_(storage) {}
 
-  /// All `threads` call it, each with the state of its own columns.
-  __device__ SoftmaxState<T> operator()(SoftmaxState<T> part) {
-    part = detail::merge_lanes(part);
+  /// All `threads` call it, each with the state of its own columns. `unit` takes differences of maxima to
+  /// log2 units: 1 where the maxima are in log2 units.
+  __device__ SoftmaxState<T> operator()(SoftmaxState<T> part, T unit = T(1)) {
+    part = detail::merge_lanes(part, unit);
     if constexpr (warps > 1) {
       const int lane = static_cast<int>(threadIdx.x) % 32;
       if (lane == 0) {
@@ -98,7 +101,7 @@ class RowReduce {
       // Every warp merges all warps: no second barrier.
       part = lane < warps ? SoftmaxState<T>{storage_.pairs[lane][0], storage_.pairs[lane][1]}
                           : SoftmaxState<T>{};
-      part = detail::merge_lanes(part);
+      part = detail::merge_lanes(part, unit);
     }
     return part;
   }
@@ -111,10 +114,14 @@ class RowReduce {
 
 namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 
+/// Says that the exchange over a cluster is open already.
+struct Opened {};
+
 /// Merges one (max, sum) per block over the blocks of a cluster, in a fixed order; every thread gets the
 /// result. In a cluster of one block there is nothing to do.
 ///
-/// All threads of all the cluster's blocks construct it, well before they need the result, and call it once.
+/// All threads of all the cluster's blocks construct it, well before they need the result, and call it once,
+/// or once more with `again`.
 /// Each block pushes its pair into its peers' shared memory and waits for theirs, so no block can leave while
 /// a peer still needs it.
 template <class T>
@@ -126,15 +133,30 @@ class ClusterReduce {
   };
 
   /// Opens the exchange without waiting for peers: what comes before the call hides that wait.
-  __device__ explicit ClusterReduce(TempStorage& storage) : storage_(storage), size_(ptx::cluster_size()) {
+  __device__ explicit ClusterReduce(TempStorage& storage) : ClusterReduce(storage, Opened{}) {
     if (size_ == 1) return;
     if (threadIdx.x == 0) ptx::cluster_barrier_init(&storage.barrier);
     ptx::cluster_arrive_relaxed();
   }
 
+  /// Stands for an object that has been called, in a function that has it no more: only `again` is left.
+  __device__ ClusterReduce(TempStorage& storage, Opened) : storage_(storage), size_(ptx::cluster_size()) {}
+
   __device__ SoftmaxState<T> operator()(const SoftmaxState<T>& block) {
     if (size_ == 1) return block;
     ptx::cluster_wait();
+    return exchange(block, 0, T(1));
+  }
+
+  /// Merges states of the same blocks a second time. `unit` takes differences of maxima to log2 units.
+  __device__ SoftmaxState<T> again(const SoftmaxState<T>& block, T unit) {
+    if (size_ == 1) return block;
+    ptx::cluster_synchronize();  // every block has what was exchanged first
+    return exchange(block, 1, unit);
+  }
+
+ private:
+  __device__ SoftmaxState<T> exchange(const SoftmaxState<T>& block, unsigned phase, T unit) {
     if (threadIdx.x == 0)
       ptx::cluster_barrier_expect(&storage_.barrier, size_ * 2 * static_cast<int>(sizeof(T)));
     if (static_cast<int>(threadIdx.x) < size_) {
@@ -142,14 +164,14 @@ class ClusterReduce {
       ptx::cluster_store(storage_.pairs[ptx::cluster_cta_rank()], pair, &storage_.barrier,
                          static_cast<int>(threadIdx.x));
     }
-    ptx::cluster_barrier_wait(&storage_.barrier);
+    ptx::cluster_barrier_wait(&storage_.barrier, phase);
     const int cta_rank = static_cast<int>(threadIdx.x) % 32;
     return merge_lanes(cta_rank < size_
                            ? SoftmaxState<T>{storage_.pairs[cta_rank][0], storage_.pairs[cta_rank][1]}
-                           : SoftmaxState<T>{});
+                           : SoftmaxState<T>{},
+                       unit);
   }
 
- private:
   TempStorage& storage_;
   int size_;
 };

@@ -4,10 +4,10 @@
 /// The canonical order of a row's sum of exponentials is a binary tree over the bits of the column index, in
 /// the order 0, 3, 4, 5, 1, 2 inside a column group of 64 (what costs a wgmma or mma fragment fewest
 /// shuffles), then 6, 7, ... over column groups up to spans of 32 column parts; spans are added in ascending
-/// order. The max of a column part is an integer, so that changing the shift of a sum is exact; but each
-/// exponential, and each quantized logit, is rounded relative to the shift of its column part. So two kernels
-/// give a row the same bits when the same columns share a shift, whatever their tiles: the tiles of m128n256
-/// and the swap-AB engine share one among 256 columns.
+/// order. The max of a column part is an integer in log2 units, so that changing the shift of a sum is exact;
+/// but each exponential, and each quantized logit, is rounded relative to the shift of its column part. So
+/// two kernels give a row the same bits when the same columns share a shift, whatever their tiles: the tiles
+/// of m128n256 and the swap-AB engine share one among 256 columns.
 
 #include "masthead/core/architectures.cuh"
 #if defined(__CUDACC__)
@@ -27,9 +27,9 @@ struct SoftmaxTotal {
   float shift;
   float sum;
 
-  /// The factor of a column part, at most 1: p = factor * 2 exp2(t - shift of the column part).
+  /// The factor of a column part, at most 1: p = factor * 2 * 4^(t - shift of the column part).
   __device__ float factor(float part_max) const {
-    return exp2_flushed(part_max - shift) * (0.5f * ptx::reciprocal(sum));
+    return exp4_flushed(part_max - shift) * (0.5f * ptx::reciprocal(sum));
   }
 };
 
@@ -97,7 +97,7 @@ __device__ __forceinline__ SoftmaxTotal total_of_16_rows(const SoftmaxPartial* f
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
       const float row_shift = __shfl_sync(0xffffffffu, shift, owned_row(i));
-      values[i] = part[i].sum * exp2_flushed(part[i].max - row_shift);
+      values[i] = part[i].sum * exp4_flushed(part[i].max - row_shift);
     }
     sum += reduce_16_rows(values, lane, [](float a, float b) { return a + b; });
   }
@@ -107,13 +107,13 @@ __device__ __forceinline__ SoftmaxTotal total_of_16_rows(const SoftmaxPartial* f
 /// The total of one row by a warp, in every lane, with the bits of total_of_16_rows. Unlike the other totals
 /// it reads through L1, twice: a lane of the warp has acquired what others wrote.
 __device__ __forceinline__ SoftmaxTotal warp_softmax_total(const SoftmaxPartial* row, int parts, int lane) {
-  constexpr int under_way = 4;
+  constexpr int in_flight = 4;
   float shift = negative_infinity<float>;
   const SoftmaxPartial* own = row + lane;
 #pragma unroll 1
-  for (int left = parts - lane; left > 0; left -= under_way * span_parts, own += under_way * span_parts) {
+  for (int left = parts - lane; left > 0; left -= in_flight * span_parts, own += in_flight * span_parts) {
 #pragma unroll
-    for (int i = 0; i < under_way; ++i) {
+    for (int i = 0; i < in_flight; ++i) {
       if (i * span_parts < left) shift = larger(shift, own[i * span_parts].max);
     }
   }
@@ -124,7 +124,7 @@ __device__ __forceinline__ SoftmaxTotal warp_softmax_total(const SoftmaxPartial*
   for (int left = parts - lane; left + lane > 0; left -= span_parts, own += span_parts) {
     SoftmaxPartial part;
     if (left > 0) part = *own;
-    sum += over_warp(part.sum * exp2_flushed(part.max - shift), [](float a, float b) { return a + b; });
+    sum += over_warp(part.sum * exp4_flushed(part.max - shift), [](float a, float b) { return a + b; });
   }
   return {shift, sum};
 }
@@ -163,7 +163,7 @@ class BlockSoftmaxTotal {
     for (int start = 0; start < parts; start += round) {
       const SoftmaxPartial part = start == 0 ? first : load_partial<pieces>(row, start + own, parts);
       const float span =
-          over_warp(part.sum * exp2_flushed(part.max - shift), [](float a, float b) { return a + b; });
+          over_warp(part.sum * exp4_flushed(part.max - shift), [](float a, float b) { return a + b; });
       if (one_span) return {shift, span};
       if (lane == 0) storage_.sum[warp] = span;
       __syncthreads();
@@ -197,7 +197,7 @@ __device__ __forceinline__ SoftmaxTotal total_of_spans(const SoftmaxPartial (&pa
 #pragma unroll
   for (int span = 0; span < spans; ++span) {
     const SoftmaxPartial part = parts[span * span_parts + lane];
-    float of_span = part.sum * exp2_flushed(part.max - shift);
+    float of_span = part.sum * exp4_flushed(part.max - shift);
 #pragma unroll
     for (int mask = 1; mask < 32; mask *= 2) of_span += __shfl_xor_sync(0xffffffffu, of_span, mask);
     sum += of_span;

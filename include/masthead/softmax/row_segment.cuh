@@ -6,7 +6,9 @@
 #if defined(__CUDACC__)
 
 #include <cstdint>
+#include <type_traits>
 
+#include "masthead/numeric/affine.hpp"
 #include "masthead/numeric/feature.cuh"
 #include "masthead/ptx/cp_async.cuh"
 #include "masthead/ptx/load.cuh"
@@ -36,14 +38,20 @@ class RowSegment {
   /// Adjacent values that a thread holds, and whether they lie in the segment together or not at all.
   static constexpr int vector = row_vector_items<In>;
   static constexpr bool whole = access != ColumnAccess::elements;
+  /// Whether there may be centers: sums have them, which are not narrower than what they are computed in.
+  static constexpr bool has_centers = access != ColumnAccess::vectors && std::is_same_v<In, Sum>;
 
   /// A vector of x as it is in memory.
   using Vector = Packed<In>;
 
   /// The segment of `columns` columns from `first` on of the rows at `x_row` and `y_row`.
   __device__ RowSegment(const In* x_row, Out* y_row, const ConstVector& multiplier, const ConstVector& addend,
-                        std::int64_t first, std::int64_t columns)
-      : multiplier_(multiplier), addend_(addend), columns_(columns), first_(first + thread_column()) {
+                        const ColumnCenters<Sum>& centers, std::int64_t first, std::int64_t columns)
+      : multiplier_(multiplier),
+        addend_(addend),
+        centers_(centers),
+        columns_(columns),
+        first_(first + thread_column()) {
     // The thread's own first column: everything else is a constant away.
     x_ = x_row + first_;
     y_ = y_row + first_;
@@ -51,13 +59,21 @@ class RowSegment {
 
   __device__ std::int64_t columns() const { return columns_; }
 
+  /// Asks whether there are centers, which must be known before the first `load` or `finish`: when the kernel
+  /// before has ended.
+  __device__ void look_for_centers() {
+    if constexpr (has_centers) {
+      centered_ = centers_.any != nullptr && __ldcg(centers_.any) != 0;
+    }
+  }
+
   /// Whether value i, of those loaded from `offset` on, is a column of the segment.
   __device__ bool inside(std::int64_t offset, int i) const {
     return step(whole ? i / vector * vector : i) < columns_left(offset);
   }
 
   /// Loads the values of the segment's columns from `offset` on: x where one multiplier serves all columns,
-  /// else multiplier * x + addend. Values outside the segment are unspecified.
+  /// else multiplier * (x - center) + addend. Values outside the segment are unspecified.
   __device__ void load(std::int64_t offset, Sum (&values)[items]) const {
     if constexpr (access != ColumnAccess::elements) {
       finish<together>(fetch(offset), offset, values);
@@ -109,6 +125,13 @@ class RowSegment {
 #pragma unroll
     for (int v = 0; v < items / vector; ++v) widen_vector(raw.vectors[v], &values[v * vector]);
     if constexpr (access == ColumnAccess::affine_vectors) {
+      // Apart from the affine, which most often is all there is: it then has the registers for itself.
+      if (has_centers && centered_) {
+#pragma unroll
+        for (int i = 0; i < items; ++i) {
+          if (inside(offset, i)) values[i] -= centers_.center[first_ + offset + step(i)];
+        }
+      }
       const auto transform = [&](int v) {
         affine_packed(first_ + offset + step(v * vector), &values[v * vector]);
       };
@@ -190,6 +213,7 @@ class RowSegment {
   }
 
   __device__ Sum affine(Sum x, std::int64_t column) const {
+    if (has_centers && centered_) x -= centers_.center[column];
     return fma(x, load_feature(multiplier_, column, Sum(1)), load_feature(addend_, column, Sum(0)));
   }
 
@@ -226,6 +250,8 @@ class RowSegment {
 
   const ConstVector& multiplier_;
   const ConstVector& addend_;
+  const ColumnCenters<Sum>& centers_;
+  bool centered_ = false;
   std::int64_t columns_;
   std::int64_t first_;  // the thread's, in the row
   const In* x_;

@@ -21,11 +21,12 @@ template <class In, class Out>
 struct SoftmaxParams {
   using Sum = Accumulator<In>;
 
-  Matrix<const In> x;      // (rows, columns)
-  Matrix<Out> y;           // (rows, columns); may be x
-  ConstVector multiplier;  // (1) or (columns); absent: 1
-  ConstVector addend;      // (columns), beside a multiplier of as many; absent: 0
-  Sum unit;                // times multiplier * x + addend is in log2 units
+  Matrix<const In> x;            // (rows, columns)
+  Matrix<Out> y;                 // (rows, columns); may be x
+  ConstVector multiplier;        // (1) or (columns); absent: 1
+  ConstVector addend;            // (columns), beside a multiplier of as many; absent: 0
+  ColumnCenters<Sum> centers{};  // (columns), beside an addend, subtracted from x first; absent: 0
+  Sum unit;                      // times multiplier * x + addend is in log2 units
   std::int64_t
       segment;  // columns a block of the cluster takes: a multiple of 8, a whole vector of every dtype
 
@@ -68,6 +69,7 @@ __device__ RowSegment<In, Out, threads, items, access> row_segment(const Softmax
           p.y.data + row * p.y.row_stride,
           p.multiplier,
           p.addend,
+          p.centers,
           first,
           left < p.segment ? (left > 0 ? left : 0) : p.segment};
 }

@@ -23,6 +23,15 @@ struct PackedMatrix {
   const int* infinite = nullptr;  ///< f16x3: not 0 when an element is infinite or NaN
   std::int64_t rows = 0, columns = 0;
   std::int64_t row_stride = 0, part_stride = 0;  ///< bytes, multiples of 16
+
+  /// `count` rows from `first` on; a row's scale has `bytes_of_scale` bytes.
+  PackedMatrix rows_from(std::int64_t first, std::int64_t count, int bytes_of_scale) const {
+    PackedMatrix part = *this;
+    part.data = static_cast<const unsigned char*>(data) + first * row_stride;
+    part.scale = static_cast<const unsigned char*>(scale) + first * bytes_of_scale;
+    part.rows = count;
+    return part;
+  }
 };
 
 /// A packed operand in one piece of memory: the parts, then the scales, then the flag, each at a multiple of

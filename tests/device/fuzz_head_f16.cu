@@ -1,0 +1,7 @@
+#include "../support/fuzz_head.cuh"
+
+namespace test::fuzz {
+
+template void run_head<masthead::Precision::fp16>(Workplace&, Found&, bool&);
+
+}  // namespace test::fuzz
