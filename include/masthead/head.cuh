@@ -126,9 +126,9 @@ class Head {
   using Sum = Accumulator<Element>;
 
   /// Checks the parameters, and queues on `stream` the packing that fp32, fp16_scaled and fp8 need: that
-  /// `stream` must not be capturing. The Head gives the memory back in its order; where it has been destroyed
-  /// before the Head, the destructor waits for the work of the current context. Of these precisions a Head
-  /// that was moved from refuses passes and `update`.
+  /// `stream` must not be capturing. The destructor of such a Head waits for the device's work, as cudaFree
+  /// does, and must not run while a stream of the device is being captured; `stream` may be gone by then. Of
+  /// these precisions a Head that was moved from refuses passes and `update`.
   MASTHEAD_THIS_OBJECT Head(const Parameters<Element>& parameters, cudaStream_t stream)
       : parameters_(parameters) {
     const detail::Device device = detail::Device::current(stream);

@@ -61,7 +61,7 @@ void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Mat
   using In = std::remove_const_t<T>;
   const detail::Device device = detail::Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device), output,
-                                  device.code_architecture, stream);
+                                  device.row_architecture(), stream);
 }
 template <detail::Mutable T, class Out>
 void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<Out>& y, Output output,
@@ -89,7 +89,7 @@ void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Mat
   using In = std::remove_const_t<T>;
   const detail::Device device = detail::Device::current(stream);
   detail::launch_selected_softmax(detail::scale_softmax_params<In, Out>(x, scale, y, device),
-                                  detail::OutputConstant<output>(), device.code_architecture, stream);
+                                  detail::OutputConstant<output>(), device.row_architecture(), stream);
 }
 template <Output output, detail::Mutable T, class Out>
 void scale_softmax(const Matrix<T>& x, const ConstVector& scale, const Matrix<Out>& y, cudaStream_t stream) {
@@ -105,7 +105,7 @@ void scale_softmax(const Matrix<const T>& x, const ConstVector& scale, const Mat
   const detail::Device device = detail::Device::current(stream);
   const auto p = detail::scale_softmax_params<In, Out>(x, scale, y, device);
   detail::with_column_access(p, [&]<detail::ColumnAccess access>() {
-    detail::launch_softmax<Policy, detail::SoftmaxKernels::both, access>(p, output, device.code_architecture,
+    detail::launch_softmax<Policy, detail::SoftmaxKernels::both, access>(p, output, device.row_architecture(),
                                                                          stream);
   });
 }

@@ -2,9 +2,11 @@
 #include <cudaTypedefs.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -354,7 +356,7 @@ TEST_SUITE("device contexts") {
     }
   }
 
-  TEST_CASE("scale_softmax has the same bits on part of a device, down to 2 multiprocessors") {
+  TEST_CASE("scale_softmax on part of a device, down to 2 multiprocessors") {
     for (const Part& part : {parts[0], parts[1], Part{.least = 2, .scattered = true, .name = "2 anywhere"}}) {
       CAPTURE(part.name);
       const auto green = green_or_skip(part);
@@ -372,7 +374,24 @@ TEST_SUITE("device contexts") {
           return y.download().bytes;
         };
         const Stream stream;
-        CHECK(run(green->stream()) == run(stream));
+        // Long rows are shared by a cluster, where there is one, and summed in another order where not.
+        if (columns <= 3000 || Device::current(green->stream()).limits.resident_clusters(8) > 0) {
+          CHECK(run(green->stream()) == run(stream));
+          continue;
+        }
+        const auto values = [&](cudaStream_t used) {
+          const std::vector<unsigned char> bytes = run(used);
+          std::vector<float> floats(bytes.size() / sizeof(float));
+          std::memcpy(floats.data(), bytes.data(), bytes.size());
+          return floats;
+        };
+        const std::vector<float> part_of = values(green->stream()), whole = values(stream);
+        REQUIRE(part_of.size() == whole.size());
+        std::int64_t wrong = 0;
+        for (std::size_t i = 0; i < whole.size(); ++i) {
+          wrong += !(std::abs(part_of[i] - whole[i]) <= 1e-5f * whole[i]);
+        }
+        CHECK(wrong == 0);
       }
     }
   }
@@ -523,9 +542,6 @@ std::optional<Head<Precision::fp32>> last_fp32;
 TEST_SUITE("device lifetimes") {
   TEST_CASE("a Head is destroyed after its stream") {
     check_streams_that_go_first<Precision::bf16>();
-    if (std::getenv("MASTHEAD_TEST_TOOL") != nullptr) {
-      return test::skip("a packed weight whose stream is gone: the tool reports the driver's answer");
-    }
     check_streams_that_go_first<Precision::fp32>();
   }
 

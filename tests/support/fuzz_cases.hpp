@@ -364,6 +364,8 @@ inline void draw_magnitudes(Draw& draw, Case& c) {
             lowest = c.scale_dtype == Dtype::f16 ? -13 : -120;
   if (exponent > highest) exponent = highest;
   if (exponent < lowest) exponent = lowest;
+  // The scale of fp8's features is folded with that of their weight: docs/arithmetic.md has its range.
+  if (c.precision == Precision::fp8 && exponent + c.w_exponent > 60) exponent = 60 - c.w_exponent;
   c.scale_exponent = exponent;
 }
 

@@ -74,7 +74,10 @@ void run_chosen(Workplace& place, bool& quantized) {
       head.forward(rows, y, forward, place.stream());
     }
   };
-  place.poison(c.allocates ? 0 : head.workspace_bytes(x, options));
+  std::int64_t bytes = head.workspace_bytes(x, options);
+  // Fewer rows may take a policy that needs more.
+  if (place.part.present()) bytes = std::max(bytes, head.workspace_bytes(part_of_x<T>(place), options));
+  place.poison(c.allocates ? 0 : bytes);
   call(x, matrix_of<U>(place.y));
   if (place.part.present()) call(part_of_x<T>(place), matrix_of<U>(place.part));
 }

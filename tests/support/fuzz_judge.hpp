@@ -21,20 +21,21 @@
 /// In eval mode r = 0. Where sums are exact 2 u (|z| + |bias| + |mean|) takes the place of what is with the
 /// mean, and is at most 2 u times `folded_deviations` deviations: a mean that is further away is subtracted
 /// before the multiplication. In training mode the mean is that of the batch, without the bias; with E and Q
-/// the mean and the quadratic mean of e over the batch, its error is E + 2 u |mean|, and
+/// the mean and the quadratic mean of e over the batch, its error is E + m |mean| with m = u (2 + log2 M, at
+/// most 9), and
 ///
-///   r = (2 sigma Q + (E + 2 u |mean|)^2 + c u (1 + log2 M) sigma^2) / (2 dev^2)
+///   r = (2 sigma Q + (E + m |mean|)^2 + c u (1 + log2 M) sigma^2) / (2 dev^2)
 ///
 /// A feature that does not vary has d = 0, and its mean is exact: as with exact sums, 2 u |mean| counts up to
 /// `folded_deviations` deviations alone.
 ///
 /// **scale_softmax**: l = scale x. With one scale for a row, errors are relative to the distance from the
 /// maximum: c u |l - max|, and, where products may be rounded before they are subtracted (the CPU, and
-/// anything beyond 2^28), 2 u (|l| + |max|) for logits that differ from the maximum, unless the scale is a
-/// power of two. With a scale per column, l is the product rounded to the type of the sums, as torch's is,
-/// and the bound is c u |l - max|.
+/// rows with anything beyond 2^28), 2 u (|l| + |max|) for logits that differ from the maximum, unless the
+/// scale is a power of two. With a scale per column, l is the product rounded to the type of the sums, as
+/// torch's is, and the bound is c u |l - max|.
 ///
-/// **Results**, with t_j the error allowed for logit j plus c u |l_j - max|, and s = c u (2 + log2 columns):
+/// **Results**, with t_j the error allowed for logit j plus c u |l_j - max|, and s = c u (3 + log2 columns):
 ///
 ///   log p_j - t_j - log(sum p exp t) - s  <=  log of the result  <=  log p_j + t_j + sum p t + s
 ///
@@ -153,9 +154,15 @@ struct FeatureTerms {
   double constant = 0;         ///< 1: a feature that does not vary over the batch
 };
 
+/// The relative error of the mean of a batch of `rows`: means of tiles and splits are merged pairwise in the
+/// type of the sums, and each merge rounds.
+MASTHEAD_HOST_DEVICE double mean_error_unit(Dtype sums, std::int64_t rows) {
+  return roundoff(sums) * (2 + fmin(log2(static_cast<double>(rows)), 9.0));
+}
+
 /// What of a feature's variance is in doubt, in training mode.
 MASTHEAD_HOST_DEVICE double variance_error(const BatchTerms& b, Dtype sums, std::int64_t rows) {
-  const double mean_error = b.error + 2 * roundoff(sums) * fabs(b.mean);
+  const double mean_error = b.error + mean_error_unit(sums, rows) * fabs(b.mean);
   return 2 * sqrt(b.variance * b.square_error) + mean_error * mean_error +
          error_unit_of(sums) * (1 + log2(static_cast<double>(rows))) * b.variance;
 }
@@ -167,7 +174,7 @@ MASTHEAD_HOST_DEVICE void set_batch(FeatureTerms& f, const BatchTerms& b, Dtype 
   f.center = f.constant != 0 ? b.least : b.mean;
   const double variance = f.constant != 0 ? 0 : b.variance;
   f.inverse = 1 / sqrt(variance + epsilon);
-  f.mean_error = b.error + 2 * roundoff(sums) * fabs(b.mean);
+  f.mean_error = b.error + mean_error_unit(sums, rows) * fabs(b.mean);
   f.deviation_error = variance_error(b, sums, rows) * f.inverse * f.inverse / 2;
   if (f.constant == 0) return;
   f.deviation_error = 0;
@@ -235,9 +242,7 @@ struct HeadLogits {
             slope * (e + mean_error) + moved * (f.deviation_error + cu) + cu * (fabs(offset) + fabs(value)),
             judged};
   }
-  MASTHEAD_HOST_DEVICE double error_beside(const Logit& logit, double, std::int64_t, std::int64_t) const {
-    return logit.error;
-  }
+  MASTHEAD_HOST_DEVICE double error_beside(const Logit& logit, double, double) const { return logit.error; }
 };
 
 /// The logits of scale_softmax.
@@ -261,13 +266,13 @@ struct SoftmaxLogits {
     const bool judged = !is_finite(element) || fabs(value) <= largest_of(sums);
     return {value, 0, judged};
   }
-  MASTHEAD_HOST_DEVICE double error_beside(const Logit& logit, double max, std::int64_t, std::int64_t) const {
+  MASTHEAD_HOST_DEVICE double error_beside(const Logit& logit, double max, double reach) const {
     if (per_column || logit.value == max) return 0;
     const double s = fabs(scale[0]), u = roundoff(sums);
     const bool exact = s == 0 || s == power_of_two(ilogb(s));
     // The shift of a fused multiply-add is rounded: a residual that is small against u.
     double error = 8 * u * u * fabs(max);
-    if (!exact && (rounds_products || sums == Dtype::f64 || !(fabs(max) < 0x1p28))) {
+    if (!exact && (rounds_products || sums == Dtype::f64 || !(reach < 0x1p28))) {
       error += 2 * u * (fabs(logit.value) + fabs(max));
     }
     return error;
@@ -380,14 +385,15 @@ MASTHEAD_HOST_DEVICE void judge_row(const Group& group, const Logits& logits, co
                                     std::int64_t row, const Got& got, const Unwritten& unwritten,
                                     Verdict& verdict) {
   const std::int64_t first = group.rank(), step = group.size();
-  double max = -INFINITY, bad = 0, overflows = 0;
+  double max = -INFINITY, reach = 0, bad = 0, overflows = 0;
   for (std::int64_t j = first; j < r.columns; j += step) {
     const Logit l = logits.at(row, j);
     if (!l.judged) overflows = 1;
     if (!(l.value < INFINITY)) bad = 1;
     if (l.value > max) max = l.value;
+    if (is_finite(l.value) && fabs(l.value) > reach) reach = fabs(l.value);
   }
-  max = group.max(max), bad = group.max(bad), overflows = group.max(overflows);
+  max = group.max(max), reach = group.max(reach), bad = group.max(bad), overflows = group.max(overflows);
   const bool wants = row == r.target_row;
   if (overflows != 0) {
     if (first == 0) verdict.unjudged();
@@ -409,7 +415,7 @@ MASTHEAD_HOST_DEVICE void judge_row(const Group& group, const Logits& logits, co
   const double cu = error_unit_of(r.sums);
   const auto distance = [&](const Logit& l) { return fmin(max - l.value, 0x1.fffffffffffffp1023); };
   const auto error_of = [&](const Logit& l, std::int64_t j) {
-    return fmin(logits.error_beside(l, max, row, j) + cu * distance(l), 1e300);
+    return fmin(logits.error_beside(l, max, reach) + cu * distance(l), 1e300);
   };
   double sum = 0, by_error = 0, peak = -INFINITY, by_power = 0;  // sum p exp t is by_power exp peak
   for (std::int64_t j = first; j < r.columns; j += step) {
@@ -429,7 +435,7 @@ MASTHEAD_HOST_DEVICE void judge_row(const Group& group, const Logits& logits, co
   const double highest = group.max(peak);
   by_power = group.sum(by_power == 0 ? 0 : by_power * exp(peak - highest));
   const double fall = highest + log(by_power / sum), rise = group.sum(by_error) / sum, log_sum = log(sum);
-  const double of_sum = cu * (2 + log2(static_cast<double>(r.columns)));
+  const double of_sum = cu * (3 + log2(static_cast<double>(r.columns)));
   double total = 0, used = 0;
   for (std::int64_t j = first; j < r.columns; j += step) {
     const Logit l = logits.at(row, j);

@@ -15,17 +15,20 @@
 namespace test {
 
 /// A head of `features` classes whose logits are `pattern` (natural, repeated), in each row times 1 or -1.
-inline HeadProblem huge_logits(std::int64_t batch, std::int64_t features,
-                               const std::vector<double>& pattern) {
+/// They come by gamma, or by large operands, as fp8 takes them.
+inline HeadProblem huge_logits(std::int64_t batch, std::int64_t features, const std::vector<double>& pattern,
+                               bool by_operands = false) {
   HeadProblem p{batch, 8, features, {}, {}, {}, {}, {}, {}, {}, {}};
   p.epsilon = 0;
   p.x.assign(at(batch * 8), 0.0);
   p.weight.assign(at(features * 8), 0.0);
-  for (std::int64_t m = 0; m < batch; ++m) p.x[at(m, 8, 0)] = m % 3 == 1 ? -1 : 1;
+  for (std::int64_t m = 0; m < batch; ++m)
+    p.x[at(m, 8, 0)] = (m % 3 == 1 ? -1 : 1) * (by_operands ? 0x1p63 : 1.0);
   for (std::int64_t n = 0; n < features; ++n) {
     p.weight[at(n, 8, 0)] = pattern[at(n % static_cast<std::int64_t>(pattern.size()))] / 1e38;
+    if (by_operands) p.weight[at(n, 8, 0)] = std::round(p.weight[at(n, 8, 0)] * 4) * 0x1p61;
   }
-  p.gamma.assign(at(features), static_cast<double>(1e38f));
+  p.gamma.assign(at(features), by_operands ? 1.0 : static_cast<double>(1e38f));
   p.running_mean.assign(at(features), 0.0);
   p.running_var.assign(at(features), 1.0);
   p.scale = {1};

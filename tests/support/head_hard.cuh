@@ -30,9 +30,12 @@ void test_huge_logits() {
     for (const std::vector<double>& pattern :
          {std::vector<double>{3e38, 1e38, 3e38}, {3e38, 2.5e38}, {-3e38, -2.5e38}, {2.5e38, 3.25e38, 0}}) {
       const HeadCase c{.shape = shape};
-      HeadProblem p = huge_logits(shape.batch, shape.out_features, pattern);
+      constexpr bool by_operands = precision == Precision::fp8;
+      HeadProblem p = huge_logits(shape.batch, shape.out_features, pattern, by_operands);
       // Every operand exact in every precision: logits are tenths of 1e38, rounded to e4m3.
-      for (double& w : p.weight) w = std::round(w * 4) / 4;
+      if (!by_operands) {
+        for (double& w : p.weight) w = std::round(w * 4) / 4;
+      }
       const HeadReference reference = head_reference(p, false);
       DeviceProblem<T> problem(p, c);
       const Stream stream;
@@ -103,7 +106,7 @@ void test_far_means() {
             std::int64_t wrong = 0;
             for (std::size_t i = 0; i < narrow.size(); ++i) {
               const double right = reference.softmax.probability[i];
-              wrong += !(std::abs(narrow[i] - right) <= 0.01 * right + 1e-6);
+              wrong += !(std::abs(narrow[i] - right) <= (0.01 + 2 * lost) * right + 1e-6);
             }
             CHECK_MESSAGE(wrong == 0, what, ": ", wrong, " wrong");
           }

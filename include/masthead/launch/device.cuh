@@ -35,6 +35,12 @@ struct Device {
   int code_architecture = 0;
   bool compiled_for_sm90a = false;  ///< kernels of the wgmma engines have a body
 
+  /// What row-wise kernels are planned for: less than sm_90 where the context runs no cluster of as many
+  /// blocks as may share a row. Long rows are then streamed by one block, and their last bits may differ.
+  int row_architecture() const {
+    return limits.resident_clusters(8) > 0 ? code_architecture : (std::min)(code_architecture, 89);
+  }
+
   /// The device that is current, for a call on `stream`. Throws Error when there is none, or one older than
   /// sm_75, or this object has no code for it.
   MASTHEAD_THIS_OBJECT static Device current(cudaStream_t stream);

@@ -147,7 +147,7 @@ static void launch_forward(const ForwardPlan& plan, const ForwardRequest<T, U>& 
       plan, ForwardCall<T, U>{.arguments = request.arguments,
                               .mode = mode,
                               .stream = request.stream,
-                              .architecture = request.device.code_architecture,
+                              .architecture = request.device.row_architecture(),
                               .workspace = static_cast<unsigned char*>(workspace.data),
                               .packed_x = request.packed_x,
                               .packed_weight = request.packed_weight,

@@ -29,10 +29,9 @@ inline std::int64_t packed_bytes(const std::string& name, const PackedLayout& la
 }
 
 /// Functions of the driver that give stream-ordered memory back. Those of the runtime would leave an error
-/// pending that no caller made, where the stream is gone or the process ends.
+/// pending that no caller made, where the process ends.
 struct FreeFunctions {
   PFN_cuMemFreeAsync_v11020 free_async = driver_function<PFN_cuMemFreeAsync_v11020>("cuMemFreeAsync", 11020);
-  PFN_cuMemFree_v3020 free = driver_function<PFN_cuMemFree_v3020>("cuMemFree", 3020);
   PFN_cuCtxSynchronize_v2000 synchronize =
       driver_function<PFN_cuCtxSynchronize_v2000>("cuCtxSynchronize", 2000);
 
@@ -42,18 +41,25 @@ struct FreeFunctions {
   }
 };
 
-/// Gives `memory` back in the order of `stream`. Where the stream has been destroyed, waits for the context's
-/// work: that of the stream may still read the memory. Where the driver is gone, so is the memory.
-/// FreeFunctions::get() has been called before.
-inline void give_back(void* memory, cudaStream_t stream) noexcept {
+/// Gives `memory` of device `ordinal` back, once the device's work is done. Where the driver is gone, so is
+/// the memory. FreeFunctions::get() has been called before.
+// The stream that the memory was made on may have been destroyed, and any call with its handle, even one that
+// asks whether it exists, is undefined (CUDA 13.0 follows a dangling pointer). So no order of streams is to
+// be had, and the destructor waits, as cudaFree does. A capture of another stream goes on meanwhile.
+inline void give_back(void* memory, int ordinal) noexcept {
   const FreeFunctions& driver = FreeFunctions::get();
-  const auto address = reinterpret_cast<CUdeviceptr>(memory);
-  const CUresult freed = driver.free_async(address, stream);
-  if (freed == CUDA_SUCCESS || freed == CUDA_ERROR_DEINITIALIZED) return;
-  if (freed == CUDA_ERROR_INVALID_CONTEXT && cudaFreeAsync(memory, stream) == cudaSuccess) {
-    return;  // no context was current in this thread: the runtime makes one so
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  const bool exchanged = cudaThreadExchangeStreamCaptureMode(&mode) == cudaSuccess;
+  int current = -1;
+  const bool other = cudaGetDevice(&current) == cudaSuccess && current != ordinal;
+  if (other) cudaSetDevice(ordinal);
+  CUresult done = driver.synchronize();
+  if (done == CUDA_ERROR_INVALID_CONTEXT && cudaSetDevice(ordinal) == cudaSuccess) {
+    done = driver.synchronize();  // no context was current in this thread yet
   }
-  if (driver.synchronize() == CUDA_SUCCESS) driver.free(address);
+  if (done == CUDA_SUCCESS) driver.free_async(reinterpret_cast<CUdeviceptr>(memory), CU_STREAM_PER_THREAD);
+  if (other) cudaSetDevice(current);
+  if (exchanged) cudaThreadExchangeStreamCaptureMode(&mode);
 }
 
 }  // namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES
@@ -61,9 +67,8 @@ inline void give_back(void* memory, cudaStream_t stream) noexcept {
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
 /// Owns a stream-ordered allocation that holds a weight packed for a math mode; move-only, and empty once it
-/// has been moved from. The memory is given back in the order of the stream it was made on: work on other
-/// streams must be done with it. Where that stream has been destroyed by then, the destructor waits for the
-/// current context's work.
+/// has been moved from. The destructor waits for the device's work, on whatever stream, and gives the memory
+/// back; the stream that it was made on may have been destroyed before.
 class PackedWeight {
  public:
   /// A PackedWeight that owns nothing.
@@ -79,7 +84,7 @@ class PackedWeight {
     (void)detail::FreeFunctions::get();
     PackedWeight packed;
     packed.layout_ = {math_mode, weight.rows, weight.columns};
-    packed.stream_ = stream;
+    packed.ordinal_ = device.ordinal;
     const std::int64_t bytes = detail::packed_bytes("weight", packed.layout_);
     require_success(cudaMallocAsync(&packed.memory_, static_cast<std::size_t>(bytes), stream),
                     "cudaMallocAsync(" + std::to_string(bytes) + " bytes)");
@@ -87,17 +92,17 @@ class PackedWeight {
     return packed;
   }
   PackedWeight(PackedWeight&& other) noexcept
-      : layout_(other.layout_), stream_(other.stream_), memory_(std::exchange(other.memory_, nullptr)) {}
+      : layout_(other.layout_), ordinal_(other.ordinal_), memory_(std::exchange(other.memory_, nullptr)) {}
   PackedWeight& operator=(PackedWeight&& other) noexcept {
     if (this == &other) return *this;
     const PackedWeight old = (std::move)(*this);
     layout_ = other.layout_;
-    stream_ = other.stream_;
+    ordinal_ = other.ordinal_;
     memory_ = std::exchange(other.memory_, nullptr);
     return *this;
   }
   ~PackedWeight() {
-    if (memory_ != nullptr) detail::give_back(memory_, stream_);
+    if (memory_ != nullptr) detail::give_back(memory_, ordinal_);
   }
 
   /// Queues the packing of `weight` anew. Can be captured. Throws Error when it owns nothing.
@@ -113,7 +118,7 @@ class PackedWeight {
 
  private:
   detail::PackedLayout layout_{};
-  cudaStream_t stream_ = nullptr;
+  int ordinal_ = 0;
   void* memory_ = nullptr;
 };
 

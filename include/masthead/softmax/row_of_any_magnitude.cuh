@@ -50,7 +50,11 @@ __device__ __noinline__ void softmax_of_any_magnitude(
       ptx::compiler_fence();
       const Sum addend = load_feature(p.addend, column, Sum(0));
       ptx::compiler_fence();
-      return fma(widen(x[column]), multiplier, addend) * Sum(0.5);
+      Sum value = widen(x[column]);
+      if constexpr (std::is_same_v<In, Sum>) {
+        if (p.centers.any != nullptr && *p.centers.any != 0) value -= p.centers.center[column];
+      }
+      return fma(value, multiplier, addend) * Sum(0.5);
     }
   };
 
