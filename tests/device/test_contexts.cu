@@ -375,7 +375,7 @@ TEST_SUITE("device contexts") {
         };
         const Stream stream;
         // Long rows are shared by a cluster, where there is one, and summed in another order where not.
-        if (columns <= 3000 || Device::current(green->stream()).limits.resident_clusters(8) > 0) {
+        if (columns <= 3000 || detail::Device::current(green->stream()).limits.resident_clusters(8) > 0) {
           CHECK(run(green->stream()) == run(stream));
           continue;
         }

@@ -377,8 +377,9 @@ TEST_SUITE("device errors") {
 
   TEST_CASE("a workspace beyond 63 bits is refused, with what comes behind the partials and rounded up") {
     const PolicySpec policy = detail::shipped_wgmma(MathMode::plain, Dtype::bf16).m128;
-    const std::int64_t batch = (std::int64_t{1} << 60) - 1;  // 2^63 - 8 bytes of partials
-    for (const std::int64_t out_features : {128, 256}) {
+    const std::int64_t batch = detail::most_rows_at_once, parts = (std::int64_t{1} << 36) - 1;
+    // 2^63 - 2^27 bytes of partials, which fit, before what the overlapped normalization needs.
+    for (const std::int64_t out_features : {parts * 256, parts * 256 + 1}) {
       refused(
           [&] {
             detail::plan_workspace(

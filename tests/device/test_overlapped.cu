@@ -41,13 +41,13 @@ class Runs {
       : problem_(c),
         y_(c.shape.batch, c.shape.out_features, c.shape.out_features + pad),
         limits_(Device::current(stream_).limits),
-        workspace_(two_pass().workspace.bytes + overlap_bytes(c.shape.out_features)) {}
+        workspace_(two_pass().workspace.bytes + *overlap_bytes(c.shape.out_features)) {}
 
   void queue(const Shape& shape) {
     ForwardPlan plan = two_pass();
     plan.path = Path::overlapped;
     plan.workspace.overlap = {plan.workspace.partials.offset + plan.workspace.partials.bytes,
-                              overlap_bytes(problem_.shape.out_features)};
+                              *overlap_bytes(problem_.shape.out_features)};
     PersistentSchedule& schedule = plan.persistent;
     schedule.clusters = std::min(schedule.clusters, shape.clusters);
     schedule.raster_m_blocks = shape.raster_m_blocks;

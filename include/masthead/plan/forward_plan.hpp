@@ -72,9 +72,6 @@ __attribute__((__noreturn__)) inline void refuse_plan(const std::string& argumen
   throw Error(argument, value, rule);
 }
 
-/// Rows of a batch that a pass of eval mode works on at once, so that 31 bits count what it is cut into.
-inline constexpr std::int64_t most_rows_at_once = 1 << 24;
-
 /// Refuses what TMA cannot address. Throws Error.
 constexpr void refuse_beyond_tma(const PolicySpec& spec, const ForwardShape& shape) {
   const auto refuse_if_beyond = [&](const char* argument, std::int64_t extent) {

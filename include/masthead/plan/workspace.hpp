@@ -1,6 +1,7 @@
 #pragma once
 /// Where a forward pass stores what does not fit in y.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -63,11 +64,14 @@ constexpr bool overlaps_normalization(std::int64_t batch, std::int64_t out_featu
          (NormalizeTasks::of(out_features, normalize_columns).whole_rows ? 1024 : elements / out_features);
 }
 
-/// Bytes of what the overlapped normalization needs: the progress of the sections, the folded affine and
-/// its centers.
-constexpr std::int64_t overlap_bytes(std::int64_t out_features) {
-  return OverlapSections::most * static_cast<std::int64_t>(sizeof(SectionProgress)) +
-         out_features * static_cast<std::int64_t>(sizeof(AffineColumn) + sizeof(float));
+/// Bytes of what the overlapped normalization needs, or nothing when they do not fit in 63 bits: the progress
+/// of the sections, the folded affine and its centers.
+constexpr std::optional<std::int64_t> overlap_bytes(std::int64_t out_features) {
+  constexpr std::int64_t progress =
+      OverlapSections::most * static_cast<std::int64_t>(sizeof(SectionProgress));
+  const auto features = checked_product(out_features, std::int64_t{sizeof(AffineColumn) + sizeof(float)});
+  if (!features || *features > INT64_MAX - progress) return std::nullopt;
+  return progress + *features;
 }
 
 /// Softmax partials per row: one per column of tiles, or one per column group of 64 with the swap-AB engine.
@@ -124,9 +128,13 @@ class SlotAllocator {
   std::int64_t end_ = 0;
 };
 
+/// Rows of a batch that a pass of eval mode works on at once, so that 31 bits count what it is cut into.
+inline constexpr std::int64_t most_rows_at_once = 1 << 24;
+
 /// The slots of every path that `spec` and `shape` may take. In training mode the softmax partials of the
 /// resident path lie where the other path has logits.
-constexpr ForwardWorkspace plan_workspace(const PolicySpec& spec, const ForwardShape& shape) {
+constexpr ForwardWorkspace plan_workspace(const PolicySpec& spec, ForwardShape shape) {
+  if (shape.mode == Mode::eval) shape.batch = (std::min)(shape.batch, most_rows_at_once);
   ForwardWorkspace w;
   SlotAllocator allocator(shape);
   const Dtype sum = accumulator_dtype(spec.dtype);
@@ -144,8 +152,8 @@ constexpr ForwardWorkspace plan_workspace(const PolicySpec& spec, const ForwardS
                                           static_cast<std::int64_t>(sizeof(SoftmaxPartial)));
     std::optional<std::int64_t> all = partials;
     if (partials && spec.engine == Engine::wgmma && overlaps_normalization(shape.batch, shape.out_features)) {
-      const std::int64_t overlap = overlap_bytes(shape.out_features);
-      all = *partials > INT64_MAX - overlap ? std::nullopt : std::optional(*partials + overlap);
+      const auto overlap = overlap_bytes(shape.out_features);
+      all = !overlap || *partials > INT64_MAX - *overlap ? std::nullopt : std::optional(*partials + *overlap);
     }
     w.partials = allocator.take(all);
     if (all != partials) {
