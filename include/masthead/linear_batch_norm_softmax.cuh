@@ -43,9 +43,11 @@ Reason check_quantized(const QuantizedArguments<U>& arguments, Mode mode, const 
       return Error(std::string(argument) + ".dtype", std::string(name(vector.dtype)), "must be f32");
     }
   }
-  for (const NamedRegion& written :
-       {NamedRegion{"y", region_of(head.y)}, NamedRegion{"running.mean", region_of(running.mean)},
-        NamedRegion{"running.var", region_of(running.var)}, NamedRegion{"workspace", region_of(workspace)}}) {
+  const NamedRegion all_written[] = {{"y", region_of(head.y)},
+                                     {"running.mean", region_of(running.mean)},
+                                     {"running.var", region_of(running.var)},
+                                     {"workspace", region_of(workspace)}};
+  for (const NamedRegion& written : all_written) {
     if (Reason reason =
             check_apart(written.name, written.region,
                         {{"x_scale", region_of(x_scale)}, {"weight_scale", region_of(weight_scale)}})) {

@@ -34,3 +34,16 @@ void fold(const mh::Parameters<float>& parameters, float* weight, float* bias, s
           std::size_t in, cudaStream_t stream) {
   mh::fold_batch_norm(parameters, {weight, out, in}, {bias, out}, stream);
 }
+
+void explicit_policies(const mh::HeadArguments<float, float>& arguments, const mh::Workspace& workspace,
+                       cudaStream_t stream) {
+  using Simt = mh::Policy<mh::Dtype::f32, mh::Tile{.m = 128, .n = 128, .k = 16}, 256>;
+  mh::linear_batch_norm_softmax<Simt>(arguments, workspace, stream);
+  mh::linear_batch_norm_softmax_training<Simt>(arguments, {}, workspace, stream);
+}
+
+void quantized(const mh::QuantizedArguments<float>& arguments, const mh::Workspace& workspace,
+               cudaStream_t stream) {
+  using Policy = mh::PolicyFor<mh::detail::shipped_wgmma(mh::MathMode::e4m3, mh::Dtype::e4m3).m64>;
+  mh::linear_batch_norm_softmax<Policy>(arguments, workspace, stream);
+}
