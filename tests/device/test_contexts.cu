@@ -389,7 +389,9 @@ TEST_SUITE("device contexts") {
         REQUIRE(part_of.size() == whole.size());
         std::int64_t wrong = 0;
         for (std::size_t i = 0; i < whole.size(); ++i) {
-          wrong += !(std::abs(part_of[i] - whole[i]) <= 1e-5f * whole[i]);
+          // What lies around y is no number, and the same.
+          const bool same = std::memcmp(&part_of[i], &whole[i], sizeof(float)) == 0;
+          wrong += !same && !(std::abs(part_of[i] - whole[i]) <= 1e-5f * whole[i]);
         }
         CHECK(wrong == 0);
       }

@@ -46,10 +46,11 @@ namespace detail {
 
 /// The text of a CUDA error, with what it means here: `text` is cudaGetErrorString's.
 inline std::string explained(int cuda_error, const std::string& text) {
-  constexpr int invalid_device_function = 98;  // cudaErrorInvalidDeviceFunction
-  if (cuda_error != invalid_device_function) return text;
-  return text +
-         ": the program has no such kernel for this GPU. Either it is not compiled for the GPU's "
+  constexpr int invalid_device_function = 98;   // cudaErrorInvalidDeviceFunction
+  constexpr int invalid_resource_handle = 400;  // cudaErrorInvalidResourceHandle, of a kernel launch too
+  if (cuda_error != invalid_device_function && cuda_error != invalid_resource_handle) return text;
+  return text + (cuda_error == invalid_resource_handle ? ": the stream is of another context, or" : ":") +
+         " the program has no such kernel for this GPU. Either it is not compiled for the GPU's "
          "architecture, or a policy is a type with a float template argument: nvcc 13.0.88 spells that with "
          "six digits in host code and so registers the kernel of another policy; give the argument as an "
          "integer or a type of its own";
