@@ -85,7 +85,9 @@ constexpr int softmax_blocks_per_multiprocessor(const SoftmaxSpec& spec, ColumnA
   const int item_bytes = static_cast<int>(holds_vectors ? sizeof(T) : sizeof(Sum));
   // Multipliers and addends that are in flight beside x: of many columns, or of vectors of many.
   const bool many = spec.items >= 32 ? spec.threads <= 256 : sizeof(T) == 2;
-  const int beside = access == ColumnAccess::affine_vectors && many ? 16 : 0;
+  // Few items leave too few registers for the call that a row of huge logits makes.
+  const bool few = spec.items <= 8;
+  const int beside = access != ColumnAccess::affine_vectors ? 0 : many ? 16 : few ? 4 : 0;
   const int registers = spec.items * item_bytes / 4 + (plain ? 28 : 64) + beside;
   const int by_threads = threads_per_multiprocessor(ptx::compiled_architecture) / spec.block_threads();
   const int by_blocks = blocks_per_multiprocessor(ptx::compiled_architecture);
