@@ -414,14 +414,14 @@ MASTHEAD_HOST_DEVICE void judge_row(const Group& group, const Logits& logits, co
 
   const double cu = error_unit_of(r.sums);
   const auto distance = [&](const Logit& l) { return fmin(max - l.value, 0x1.fffffffffffffp1023); };
-  const auto error_of = [&](const Logit& l, std::int64_t j) {
+  const auto error_of = [&](const Logit& l) {
     return fmin(logits.error_beside(l, max, reach) + cu * distance(l), 1e300);
   };
   double sum = 0, by_error = 0, peak = -INFINITY, by_power = 0;  // sum p exp t is by_power exp peak
   for (std::int64_t j = first; j < r.columns; j += step) {
     const Logit l = logits.at(row, j);
     if (l.value == -INFINITY) continue;
-    const double p = exp(l.value - max), t = error_of(l, j), raised = t - distance(l);
+    const double p = exp(l.value - max), t = error_of(l), raised = t - distance(l);
     sum += p;
     by_error += p * t;
     if (raised > peak) {
@@ -448,7 +448,7 @@ MASTHEAD_HOST_DEVICE void judge_row(const Group& group, const Logits& logits, co
     if (l.value == -INFINITY) {
       b.low = b.high = r.output == masthead::Output::softmax ? 0 : -INFINITY;
     } else {
-      const double t = error_of(l, j);
+      const double t = error_of(l);
       b = bounds_of(r, distance(l), -distance(l) - log_sum, t + fall + of_sum, t + rise + of_sum);
     }
     if (wants && j == r.target_column) verdict.target(b.low, b.high, false);

@@ -18,7 +18,7 @@ namespace masthead::inline v0::detail::inline MASTHEAD_ARCHITECTURES {
 /// Parameters of normalize_logits_sm90_kernel.
 template <class U>
 struct NormalizeLogitsParams {
-  Matrix<const float> logits;  // (batch, out_features), log2 units; rows start at multiples of 16 bytes
+  Matrix<const float> logits;  // (batch, out_features), log4 units; rows start at multiples of 16 bytes
   Matrix<U> y;                 // (batch, out_features), 16-bit
 };
 
