@@ -21,10 +21,10 @@
 /// In eval mode r = 0. Where sums are exact 2 u (|z| + |bias| + |mean|) takes the place of what is with the
 /// mean, and is at most 2 u times `folded_deviations` deviations: a mean that is further away is subtracted
 /// before the multiplication. In training mode the mean is that of the batch, without the bias; with E and Q
-/// the mean and the quadratic mean of e over the batch, its error is E + m |mean| with m = u (2 + log2 M, at
-/// most 9), and
+/// the mean and the quadratic mean of e over the batch, its error is E + m with m = u (2 + log2 M, at most 9)
+/// root of (mean^2 + sigma^2), and
 ///
-///   r = (2 sigma Q + (E + m |mean|)^2 + c u (1 + log2 M) sigma^2) / (2 dev^2)
+///   r = (2 sigma Q + (E + m)^2 + c u (1 + log2 M) sigma^2) / (2 dev^2)
 ///
 /// A feature that does not vary has d = 0, and its mean is exact: as with exact sums, 2 u |mean| counts up to
 /// `folded_deviations` deviations alone.
@@ -154,15 +154,17 @@ struct FeatureTerms {
   double constant = 0;         ///< 1: a feature that does not vary over the batch
 };
 
-/// The relative error of the mean of a batch of `rows`: means of tiles and splits are merged pairwise in the
-/// type of the sums, and each merge rounds.
-MASTHEAD_HOST_DEVICE double mean_error_unit(Dtype sums, std::int64_t rows) {
-  return roundoff(sums) * (2 + fmin(log2(static_cast<double>(rows)), 9.0));
+/// What rounding the mean of a batch of `rows` may lose: means of tiles and splits are merged pairwise in the
+/// type of the sums, and each merge rounds a mean of some rows, which is about as large as the quadratic mean
+/// of all.
+MASTHEAD_HOST_DEVICE double mean_rounding(const BatchTerms& b, Dtype sums, std::int64_t rows) {
+  const double merges = 2 + fmin(log2(static_cast<double>(rows)), 9.0);
+  return roundoff(sums) * merges * sqrt(b.mean * b.mean + b.variance);
 }
 
 /// What of a feature's variance is in doubt, in training mode.
 MASTHEAD_HOST_DEVICE double variance_error(const BatchTerms& b, Dtype sums, std::int64_t rows) {
-  const double mean_error = b.error + mean_error_unit(sums, rows) * fabs(b.mean);
+  const double mean_error = b.error + mean_rounding(b, sums, rows);
   return 2 * sqrt(b.variance * b.square_error) + mean_error * mean_error +
          error_unit_of(sums) * (1 + log2(static_cast<double>(rows))) * b.variance;
 }
@@ -174,7 +176,7 @@ MASTHEAD_HOST_DEVICE void set_batch(FeatureTerms& f, const BatchTerms& b, Dtype 
   f.center = f.constant != 0 ? b.least : b.mean;
   const double variance = f.constant != 0 ? 0 : b.variance;
   f.inverse = 1 / sqrt(variance + epsilon);
-  f.mean_error = b.error + mean_error_unit(sums, rows) * fabs(b.mean);
+  f.mean_error = b.error + mean_rounding(b, sums, rows);
   f.deviation_error = variance_error(b, sums, rows) * f.inverse * f.inverse / 2;
   if (f.constant == 0) return;
   f.deviation_error = 0;

@@ -405,8 +405,7 @@ __global__ void running_kernel(Case c, Region mean, Region var, const std::int64
   for (std::int64_t n = first_index(); n < c.columns; n += index_step()) {
     const BatchTerms b = batch[n];
     const double own_bias = element_of(bias, n, 0);
-    const double mean_error =
-        b.error + mean_error_unit(sums, c.rows) * fabs(b.mean) + 2 * roundoff(sums) * fabs(own_bias);
+    const double mean_error = b.error + mean_rounding(b, sums, c.rows) + 2 * roundoff(sums) * fabs(own_bias);
     check(Fault::running_mean, mean, n,
           running_bounds(rounded(running_mean_before(c, n), mean.dtype), b.mean + own_bias, mean_error,
                          factor, sums, mean.dtype));
