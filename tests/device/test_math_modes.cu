@@ -151,7 +151,9 @@ std::vector<double> sums(DeviceMatrix<T>& x, DeviceMatrix<T>& weight) {
                                   limits);
   plan.workspace.packed_x.offset = 0;  // x is packed already, to see its bytes
   plan.workspace.moments.offset = of_x.layout.bytes().value();
-  const DeviceBytes workspace(at(plan.workspace.moments.offset + plan.workspace.moments.bytes));
+  plan.workspace.center.offset =
+      ceil_div(plan.workspace.moments.offset + plan.workspace.moments.bytes, 256) * 256;
+  const DeviceBytes workspace(at(plan.workspace.center.offset + plan.workspace.center.bytes));
   launch_linear_two_pass<MomentsEnd<Policy>>(
       plan,
       ForwardCall<T, float>{
