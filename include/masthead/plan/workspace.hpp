@@ -69,7 +69,8 @@ constexpr bool overlaps_normalization(std::int64_t batch, std::int64_t out_featu
 constexpr std::optional<std::int64_t> overlap_bytes(std::int64_t out_features) {
   constexpr std::int64_t progress =
       OverlapSections::most * static_cast<std::int64_t>(sizeof(SectionProgress));
-  const auto features = checked_product(out_features, std::int64_t{sizeof(AffineColumn) + sizeof(float)});
+  const auto features =
+      checked_product(out_features, static_cast<std::int64_t>(sizeof(AffineColumn) + sizeof(float)));
   if (!features || *features > INT64_MAX - progress) return std::nullopt;
   return progress + *features;
 }
