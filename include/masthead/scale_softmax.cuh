@@ -37,8 +37,8 @@ concept IsSoftmaxPolicy = std::is_same_v<std::remove_cv_t<decltype(P::spec)>, So
 
 namespace masthead::inline v0::inline MASTHEAD_ARCHITECTURES {
 
-// Of each two overloads one takes x to read and one a mutable x, so that both are found whether the caller
-// lets the compiler deduce the elements or names them.
+// A read-only x and a mutable one have an overload each, so that a call finds its own whether the compiler
+// deduces the elements or the caller names them.
 
 /// Writes y = softmax(scale * x, dim=1) or, as `output` says, its natural logarithm.
 ///

@@ -75,14 +75,14 @@ enum class Data : std::uint8_t {
   normal,       ///< around 0
   positive,     ///< in [0, 1): sums of one sign
   log_uniform,  ///< head: over 24 powers of two; softmax: over all the dtype has
-  // Of heads:
+  // Heads alone have the next ones.
   outlier,     ///< one element per row 2^15 times as large as the others
   integers,    ///< small ones: every sum and difference is exact
   distant,     ///< near one number: deviations far below the mean
   constant,    ///< some columns of x do not vary over the batch, and every third feature sees no others
   drift,       ///< features far from 0 that drift by five deviations over the batch
   magnitudes,  ///< normal times a power of two anywhere in the dtype's range; logits up to FLT_MAX
-  // Of scale_softmax:
+  // scale_softmax alone has the next ones.
   equal,      ///< each row one number, of any magnitude up to the largest finite one
   neighbors,  ///< each row one number and the next below it
   peaks,      ///< some near the largest finite number among ones near the least

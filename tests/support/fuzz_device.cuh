@@ -54,7 +54,7 @@ class Workplace {
   /// Fills the inputs of a case; what is computed from them is not there yet.
   void begin(const Case& of);
 
-  /// Of a head: the products and bounds of `mode` on the tensor cores, or of the CUDA cores, and with them
+  /// Computes a head's products and bounds, of `mode` on the tensor cores or of the CUDA cores, and with them
   /// the running statistics that are those of the batch.
   void set_reference(bool tensor, MathMode mode);
 
